@@ -1,0 +1,143 @@
+// Package store is the contract between an image and the place its
+// transactions are kept. A store knows nothing of objects: it keeps opaque
+// revisions (oid, tid, bytes, references, blobs), orders commits, and gives
+// snapshots. It must be satisfiable by an embedded log and by SQL.
+//
+// Read in this order: [Store], [Snapshot], [Changes], [Write].
+//
+// Every implementation passes the conformance suite in storetest.
+package store
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"batos"
+)
+
+// Store is one open image's storage. All methods are safe for concurrent use.
+type Store interface {
+	// Snapshot gives a view of everything committed up to now, and nothing
+	// later. Close it: an open snapshot holds back pack.
+	Snapshot(ctx context.Context) (Snapshot, error)
+	// SnapshotAt gives the view as of tid (the newest commit not after it).
+	SnapshotAt(ctx context.Context, tid batos.TID) (Snapshot, error)
+	// LastTID is the newest durable commit, 0 in an empty store.
+	LastTID() batos.TID
+	// NewOIDs reserves n fresh OIDs below batos.DerivedOID and returns the
+	// first. A reserved OID that is never written is lost, never given twice,
+	// also across crashes of transactions that did commit.
+	NewOIDs(ctx context.Context, n int) (batos.OID, error)
+	// Commit makes c durable and visible, all or nothing, and returns its
+	// TID. When it returns nil the changes survive a crash. Concurrent calls
+	// share one sync (group commit).
+	Commit(ctx context.Context, c *Changes) (batos.TID, error)
+	// NewBlob opens a staged blob. Nothing is visible before a commit names it.
+	NewBlob(ctx context.Context) (BlobWriter, error)
+	// OpenBlob opens a committed blob by its content hash.
+	OpenBlob(ctx context.Context, hash BlobHash) (Blob, error)
+	// History yields the revisions of one object, newest first.
+	History(ctx context.Context, oid batos.OID) iter.Seq2[Revision, error]
+	// Transactions yields commits with from <= TID <= to, oldest first.
+	Transactions(ctx context.Context, from, to batos.TID) iter.Seq2[*Transaction, error]
+	// Wait returns the newest durable TID once it is greater than after, or
+	// the context's error.
+	Wait(ctx context.Context, after batos.TID) (batos.TID, error)
+	Stats() Stats
+	// Close waits for commits under way, writes the index and releases the lock.
+	Close() error
+}
+
+// Snapshot is an immutable view. Safe for concurrent use.
+type Snapshot interface {
+	TID() batos.TID
+	// Load gives the newest revision not after TID. An error with code
+	// not_found if there is none or it is a deletion. Data must not be changed.
+	Load(ctx context.Context, oid batos.OID) (Revision, error)
+	Close() error
+}
+
+// Newest is what [Changes.Rebase] reads: the newest revisions, those that are
+// accepted but not yet durable included, frozen while Rebase runs.
+type Newest interface {
+	// Load is as Snapshot.Load, at the very front of the commit order.
+	Load(oid batos.OID) (Revision, error)
+}
+
+// Changes is one transaction's write set.
+type Changes struct {
+	Meta   []byte // opaque to the store, kept with the transaction
+	Writes []Write
+	Reads  []Read // revisions that must still be the newest
+	// Rebase is called, with commits held, when a Base or Read is no longer
+	// the newest. It answers the whole new write set for the state it is
+	// shown, or an error (normally code conflict) which Commit returns. It
+	// may be called from another goroutine, and must not call the store. Nil
+	// means: conflict.
+	Rebase func(Newest) ([]Write, error)
+}
+
+// Write is a new revision of one object.
+type Write struct {
+	OID    batos.OID
+	Base   batos.TID   // the revision it was made from; 0: it must not exist
+	Data   []byte      // the store keeps no reference to it after Commit returns
+	Refs   []batos.OID // the objects that Data refers to
+	Blobs  []BlobHash  // the blobs that Data refers to; staged or committed before
+	Delete bool        // the object ends here; Data is empty
+}
+
+// Read is a revision that must not have changed.
+type Read struct {
+	OID batos.OID
+	TID batos.TID // 0: must still not exist
+}
+
+// Revision is one state of one object.
+type Revision struct {
+	OID    batos.OID
+	TID    batos.TID
+	Data   []byte
+	Refs   []batos.OID
+	Blobs  []BlobHash
+	Delete bool
+}
+
+// Transaction is one commit as it stands in the log.
+type Transaction struct {
+	TID       batos.TID
+	Meta      []byte
+	Revisions []Revision
+}
+
+// BlobHash is the SHA-256 of a blob's content.
+type BlobHash [32]byte
+
+// BlobWriter receives a blob's bytes into the staging area.
+type BlobWriter interface {
+	io.Writer
+	// Seal syncs the bytes and names them by content. A sealed blob that no
+	// commit refers to is removed at the next open.
+	Seal() (hash BlobHash, size int64, err error)
+	// Abort drops the staged bytes. A no-op after Seal.
+	Abort() error
+}
+
+// Blob is a committed blob, verified per MiB as it is read.
+type Blob interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+	// Path is the file for readers that must map it (an engine), or "" where
+	// the store has no files. Reads through it are not verified.
+	Path() string
+	// Verify reads it all against its hashes.
+	Verify(ctx context.Context) error
+}
+
+// Stats are sizes in numbers and bytes.
+type Stats struct {
+	Objects, Transactions int64
+	LogBytes, BlobBytes   int64
+}
