@@ -1,0 +1,111 @@
+package method
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"batos"
+)
+
+// Bounds of a source. They keep parsing and compiling linear in effect, and
+// what the interpreter allocates without being asked (frames, operand stacks)
+// small.
+const (
+	// MaxSource is the most bytes a method, or a file of methods, may have.
+	MaxSource   = 64 << 10
+	maxFile     = 1 << 20
+	maxStack    = 4096 // operands alive at once in one function
+	maxLocals   = 1024 // names in one function
+	maxChain    = 2000 // elif branches in one if, and functions nested in one another
+	maxFields   = 200  // fields of one f-string
+	maxFStrings = 4    // f-strings nested in one another's fields
+)
+
+var options = &syntax.FileOptions{Set: true, While: true, Recursion: true}
+
+// Parse reads the source of one method and gives its syntax tree. F-strings
+// appear as calls of [FString], with the positions of the source; nothing
+// else differs from what was written. name is what positions begin with.
+func Parse(name, source string) (*syntax.DefStmt, error) { return parseMethod(name, source, 1) }
+
+func parseMethod(name, source string, line int32) (*syntax.DefStmt, error) {
+	if len(source) > MaxSource {
+		return nil, batos.Errorf(batos.Limit, "%s: a method has at most %d KiB of source, not %d", name, MaxSource>>10, len(source)>>10)
+	}
+	file, err := parseFile(name, source, line)
+	if err != nil {
+		return nil, err
+	}
+	var def *syntax.DefStmt
+	for _, s := range file.Stmts {
+		d, ok := s.(*syntax.DefStmt)
+		if !ok || def != nil {
+			return nil, errAt(syntax.Start(s), batos.Invalid, "a method is one def and nothing beside it")
+		}
+		def = d
+	}
+	if def == nil {
+		return nil, batos.Errorf(batos.Invalid, "%s:%d:1: no def: a method is one def selector(self, …)", name, line)
+	}
+	return def, nil
+}
+
+// parseFile parses any source, with f-strings lowered.
+func parseFile(name, source string, line int32) (*syntax.File, error) {
+	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
+	masked, found, err := maskFStrings(name, source, line, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	file, err := options.Parse(name, syntax.FilePortion{Content: []byte(masked), FirstLine: line, FirstCol: 1}, 0)
+	if err != nil {
+		return nil, sourceError(name, err)
+	}
+	l := lowerer{name: name, found: found}
+	if err := l.stmts(file.Stmts); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// errAt is an error of a source, with its position.
+func errAt(pos syntax.Position, code batos.Code, format string, args ...any) *batos.Error {
+	return batos.Errorf(code, "%s: %s", pos, fmt.Sprintf(format, args...))
+}
+
+// sourceError turns what parser, resolver and compiler report into one line.
+func sourceError(name string, err error) error {
+	var own *batos.Error
+	if errors.As(err, &own) {
+		return own
+	}
+	var syn syntax.Error
+	if errors.As(err, &syn) {
+		return errAt(syn.Pos, batos.Invalid, "%s", shorten(syn.Msg))
+	}
+	var list resolve.ErrorList
+	if errors.As(err, &list) && len(list) > 0 {
+		return errAt(list[0].Pos, batos.Invalid, "%s", shorten(list[0].Msg))
+	}
+	var eval *starlark.EvalError
+	if errors.As(err, &eval) {
+		if at := position(err); at != "" {
+			return batos.Errorf(batos.Invalid, "%s: %s", at, shorten(eval.Msg))
+		}
+	}
+	return batos.Errorf(batos.Invalid, "%s: %s", name, shorten(err.Error()))
+}
+
+// checkLiteral refuses integers beyond what methods compute with.
+func checkLiteral(l *syntax.Literal) error {
+	if b, ok := l.Value.(*big.Int); ok && b.BitLen() > maxBits {
+		return errAt(l.TokenPos, batos.Limit, "an integer in a method has at most %d bits", maxBits)
+	}
+	return nil
+}
