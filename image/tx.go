@@ -114,7 +114,5 @@ func (t *Tree) Min() (key, v object.Value, ok bool, err error)   { panic("being 
 func (t *Tree) Max() (key, v object.Value, ok bool, err error)   { panic("being written") }
 
 // Range yields keys with from <= key < to in order; nil is no bound.
-func (t *Tree) Range(from, to object.Value) iter.Seq2[Entry, error] { panic("being written") }
+func (t *Tree) Range(from, to object.Value) iter.Seq2[object.Entry, error] { panic("being written") }
 
-// Entry is one key of a tree and its value.
-type Entry struct{ Key, Value object.Value }
