@@ -1,0 +1,452 @@
+package guardian
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"batos"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/syntax"
+)
+
+// Bounds on the shape of a method. No method by a person comes near them; they
+// keep every pass here, and the compiler behind it, linear.
+const (
+	maxFunctions = 16  // defs and lambdas within each other
+	maxBlocks    = 64  // statements within each other
+	maxNesting   = 512 // expressions within each other
+)
+
+// run audits src into a.report.
+func (a *audit) run(src string) {
+	if len(src) > MaxSource {
+		a.find(1, 1, Size, Refusal, "the source has %d bytes; a method may have %d", len(src), MaxSource)
+		return
+	}
+	if i := invalidUTF8(src); i >= 0 {
+		a.find(int32(1+strings.Count(src[:i], "\n")), 1, Syntax, Refusal, "the source is not UTF-8 text")
+		return
+	}
+	file, err := parse(src)
+	if err != nil {
+		a.syntaxError(src, err)
+		return
+	}
+	def := a.onlyDef(file)
+	if def == nil || !a.shallow(def) {
+		return
+	}
+	if err := resolve.File(file, func(string) bool { return true }, func(string) bool { return false }); err != nil {
+		a.resolveErrors(err)
+		return
+	}
+	a.signature(def)
+	a.rules(def)
+	a.covenant(def)
+}
+
+func invalidUTF8(s string) int {
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func (a *audit) syntaxError(src string, err error) {
+	line, col, msg := int32(1), int32(1), err.Error()
+	var se syntax.Error
+	if errors.As(err, &se) {
+		line, col, msg = se.Pos.Line, se.Pos.Col, se.Msg
+	}
+	text := "syntax error: " + msg
+	if h := syntaxHint(src, int(line)); h != "" {
+		text += ": " + h
+	}
+	a.find(line, col, Syntax, Refusal, "%s", text)
+}
+
+func (a *audit) resolveErrors(err error) {
+	var list resolve.ErrorList
+	if !errors.As(err, &list) {
+		a.find(1, 1, Syntax, Refusal, "%s", err)
+		return
+	}
+	for _, e := range list {
+		a.find(e.Pos.Line, e.Pos.Col, Syntax, Refusal, "%s", e.Msg)
+	}
+}
+
+// onlyDef gives the one def that the file is, or nil after saying what else
+// it is.
+func (a *audit) onlyDef(f *syntax.File) *syntax.DefStmt {
+	var def *syntax.DefStmt
+	ok := true
+	for _, s := range f.Stmts {
+		pos := stmtPos(s)
+		switch s := s.(type) {
+		case *syntax.DefStmt:
+			if def == nil {
+				def = s
+				continue
+			}
+			ok = false
+			a.find(pos.Line, pos.Col, Shape, Refusal, "a second def, %s: a method is one def; put helpers inside it", s.Name.Name)
+		case *syntax.LoadStmt:
+			ok = false
+			a.find(pos.Line, pos.Col, Toplevel, Refusal, "load is not allowed: json, math and time are there without it")
+		default:
+			ok = false
+			a.find(pos.Line, pos.Col, Toplevel, Refusal, "a statement outside the def: write the def alone")
+		}
+	}
+	if def == nil && ok {
+		a.find(1, 1, Shape, Refusal, "there is no def: write one complete def %s", a.wanted())
+	}
+	if !ok {
+		return nil
+	}
+	return def
+}
+
+// wanted writes the first line of the def that is asked for.
+func (a *audit) wanted() string {
+	name := string(a.opts.Selector)
+	if name == "" {
+		name = "selector"
+	}
+	params := []string{"self"}
+	if c := a.opts.Call; c != nil {
+		for i := range c.Args {
+			params = append(params, fmt.Sprintf("a%d", i+1))
+		}
+		params = append(params, c.Kwargs...)
+	} else {
+		params = append(params, "…")
+	}
+	return name + "(" + strings.Join(params, ", ") + "):"
+}
+
+// shallow checks the bounds on nesting.
+func (a *audit) shallow(def *syntax.DefStmt) bool {
+	var functions, blocks, exprs int
+	type level struct{ fn, block, expr bool }
+	var stack []level
+	ok := true
+	syntax.Walk(def, func(n syntax.Node) bool {
+		if n == nil {
+			l := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if l.fn {
+				functions--
+			}
+			if l.block {
+				blocks--
+			}
+			if l.expr {
+				exprs--
+			}
+			return true
+		}
+		var l level
+		var pos syntax.Position
+		switch n := n.(type) {
+		case *syntax.DefStmt:
+			l.fn, l.block, pos = true, true, n.Def
+		case *syntax.LambdaExpr:
+			l.fn, l.expr, pos = true, true, n.Lambda
+		case *syntax.ForStmt:
+			l.block, pos = true, n.For
+		case *syntax.WhileStmt:
+			l.block, pos = true, n.While
+		case *syntax.IfStmt:
+			pos = n.If // an elif chain nests without being deep: bounded by the source's length
+		case syntax.Expr:
+			l.expr = true
+		}
+		if l.fn {
+			functions++
+		}
+		if l.block {
+			blocks++
+		}
+		if l.expr {
+			exprs++
+		}
+		stack = append(stack, l)
+		if functions <= maxFunctions && blocks <= maxBlocks && exprs <= maxNesting {
+			return true
+		}
+		if ok {
+			ok = false
+			if !pos.IsValid() {
+				pos = def.Def
+			}
+			a.find(pos.Line, pos.Col, Size, Refusal, "nested too deeply: at most %d functions, %d statements and %d expressions within each other", maxFunctions, maxBlocks, maxNesting)
+		}
+		stack = stack[:len(stack)-1]
+		if l.fn {
+			functions--
+		}
+		if l.block {
+			blocks--
+		}
+		if l.expr {
+			exprs--
+		}
+		return false
+	})
+	return ok
+}
+
+// signature checks the def's name and parameters and fills the report's.
+func (a *audit) signature(def *syntax.DefStmt) {
+	sel, err := batos.ParseSelector(def.Name.Name)
+	if err != nil {
+		a.find(def.Name.NamePos.Line, def.Name.NamePos.Col, Name, Refusal, "%s", err)
+	}
+	a.report.Selector = sel
+	if want := a.opts.Selector; want != "" && sel != want {
+		a.find(def.Name.NamePos.Line, def.Name.NamePos.Col, Name, Refusal, "the def is called %s; it must be called %s", def.Name.Name, want)
+	}
+
+	var required, accepted int // positional parameters after self
+	var variadic, named bool
+	keyword := map[string]bool{} // names that can be passed by name: true if they must be
+	afterStar := false
+	for i, p := range def.Params {
+		name, text, hasDefault := param(p)
+		if i == 0 {
+			if _, plain := p.(*syntax.Ident); !plain || name != "self" {
+				pos := def.Lparen
+				a.find(pos.Line, pos.Col, Shape, Refusal, "the first parameter must be self, not %s", text)
+			}
+			continue
+		}
+		a.report.Params = append(a.report.Params, text)
+		switch {
+		case text == "*":
+			afterStar = true
+		case strings.HasPrefix(text, "**"):
+			named = true
+		case strings.HasPrefix(text, "*"):
+			variadic, afterStar = true, true
+		default:
+			keyword[name] = !hasDefault
+			if !afterStar {
+				accepted++
+				if !hasDefault {
+					required++
+				}
+			}
+		}
+		if b, ok := p.(*syntax.BinaryExpr); ok && !constant(b.Y) {
+			a.find(b.OpPos.Line, b.OpPos.Col, Toplevel, Refusal, "the default of %s would run before the method is called: write a literal", name)
+		}
+	}
+	if len(def.Params) == 0 {
+		a.find(def.Lparen.Line, def.Lparen.Col, Shape, Refusal, "the first parameter must be self")
+		return
+	}
+	c := a.opts.Call
+	if c == nil {
+		return
+	}
+	misfit := ""
+	switch {
+	case c.Args > accepted && !variadic:
+		misfit = fmt.Sprintf("takes at most %d", accepted)
+	default:
+		left := required - c.Args // positional parameters that must come by name
+		for _, k := range c.Kwargs {
+			must, known := keyword[k]
+			switch {
+			case !known && !named:
+				misfit = "does not take " + k + "="
+			case known && must:
+				left--
+			}
+		}
+		if misfit == "" && left > 0 {
+			misfit = fmt.Sprintf("needs %d", required)
+		}
+	}
+	if misfit != "" {
+		a.find(def.Lparen.Line, def.Lparen.Col, Arity, Refusal, "the message passes %s but the def %s: write def %s", c, misfit, a.wanted())
+	}
+}
+
+func (c *Call) String() string {
+	s := fmt.Sprintf("%d arguments", c.Args)
+	if c.Args == 1 {
+		s = "1 argument"
+	}
+	for _, k := range c.Kwargs {
+		s += ", " + k + "="
+	}
+	return s
+}
+
+// param takes a parameter apart: its name, how it is written, whether it has
+// a default.
+func param(p syntax.Expr) (name, text string, hasDefault bool) {
+	switch p := p.(type) {
+	case *syntax.Ident:
+		return p.Name, p.Name, false
+	case *syntax.BinaryExpr:
+		id := p.X.(*syntax.Ident)
+		return id.Name, id.Name + "=" + literalText(p.Y), true
+	case *syntax.UnaryExpr:
+		star := "*"
+		if p.Op == syntax.STARSTAR {
+			star = "**"
+		}
+		if p.X == nil {
+			return "", star, false
+		}
+		id := p.X.(*syntax.Ident)
+		return id.Name, star + id.Name, false
+	}
+	return "", "", false
+}
+
+func literalText(e syntax.Expr) string {
+	switch e := e.(type) {
+	case *syntax.Literal:
+		return e.Raw
+	case *syntax.Ident:
+		return e.Name
+	case *syntax.UnaryExpr:
+		if e.X != nil {
+			return e.Op.String() + literalText(e.X)
+		}
+	}
+	return "…"
+}
+
+// constant reports whether e is made of literals alone.
+func constant(e syntax.Expr) bool {
+	switch e := e.(type) {
+	case *syntax.Literal:
+		return true
+	case *syntax.Ident:
+		return e.Name == "None" || e.Name == "True" || e.Name == "False"
+	case *syntax.ParenExpr:
+		return constant(e.X)
+	case *syntax.UnaryExpr:
+		return e.X != nil && (e.Op == syntax.MINUS || e.Op == syntax.PLUS) && constant(e.X)
+	case *syntax.ListExpr:
+		return allConstant(e.List)
+	case *syntax.TupleExpr:
+		return allConstant(e.List)
+	case *syntax.DictExpr:
+		for _, x := range e.List {
+			d := x.(*syntax.DictEntry)
+			if !constant(d.Key) || !constant(d.Value) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func allConstant(list []syntax.Expr) bool {
+	for _, x := range list {
+		if !constant(x) {
+			return false
+		}
+	}
+	return true
+}
+
+// stmtPos is where a statement starts, found without walking down its
+// expressions.
+func stmtPos(s syntax.Stmt) syntax.Position {
+	switch s := s.(type) {
+	case *syntax.DefStmt:
+		return s.Def
+	case *syntax.IfStmt:
+		return s.If
+	case *syntax.ForStmt:
+		return s.For
+	case *syntax.WhileStmt:
+		return s.While
+	case *syntax.ReturnStmt:
+		return s.Return
+	case *syntax.BranchStmt:
+		return s.TokenPos
+	case *syntax.LoadStmt:
+		return s.Load
+	}
+	return syntax.Start(s)
+}
+
+// syntaxHint looks at the words of a line that does not parse and says what
+// to write instead of what the dialect lacks.
+func syntaxHint(src string, line int) string {
+	lines := strings.Split(src, "\n")
+	if line > len(lines) {
+		line = len(lines)
+	}
+	text := ""
+	if line >= 1 {
+		text = strings.TrimSpace(lines[line-1])
+	}
+	word := text
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }); i >= 0 {
+		word = text[:i]
+	}
+	if h, ok := hints[word]; ok {
+		return h
+	}
+	switch {
+	case strings.HasPrefix(text, "```"):
+		return "write the code alone, without fences"
+	case strings.HasPrefix(text, "@"):
+		return "there are no decorators: leave it out"
+	case strings.Contains(text, ":="):
+		return "there is no := : assign on a line of its own"
+	case strings.Contains(text, "->"), strings.HasPrefix(text, "def ") && strings.Count(text, ":") > 1:
+		return "there are no type annotations: leave them out"
+	case strings.Contains(text, " is "):
+		return "there is no is: use =="
+	case strings.Contains(text, "**"):
+		return "there is no ** operator: use math.pow(x, y) or a product"
+	case strings.Contains(text, "++"), strings.Contains(text, "--"):
+		return "there is no ++ or --: use += 1 or -= 1"
+	}
+	return ""
+}
+
+var hints = map[string]string{
+	"import":   "there is no import: json, math and time are there without it",
+	"from":     "there is no import: json, math and time are there without it",
+	"try":      "there is no try: check before you act, or let the message fail",
+	"except":   "there is no try: check before you act, or let the message fail",
+	"finally":  "there is no try: check before you act, or let the message fail",
+	"raise":    "there is no raise: use fail(text)",
+	"class":    "there are no classes: state lives in self's slots",
+	"with":     "there is no with: leave it out",
+	"del":      "there is no del: use pop on the list or dict",
+	"global":   "there is no global: state lives in self's slots",
+	"nonlocal": "there is no nonlocal: state lives in self's slots",
+	"assert":   "there is no assert: use if and fail(text)",
+	"yield":    "there are no generators: build a list and return it",
+	"async":    "there is no async: write a plain def",
+	"await":    "there is no await: call it",
+	"match":    "there is no match: use if and elif",
+}
+
+// dialect are the parts of the language beyond the core.
+var dialect = &syntax.FileOptions{Set: true, While: true, Recursion: true}
+
+func parse(src string) (*syntax.File, error) {
+	return dialect.Parse("method", src, 0)
+}
