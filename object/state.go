@@ -12,7 +12,7 @@ import (
 type Protection uint8
 
 const (
-	Open      Protection = iota // any code with a way to reach it, see CONTRACTS "Authority"
+	Open      Protection = iota // any code that may write this object at all
 	Protected                   // persons and genesis code only
 	Sealed                      // nobody but the kernel: messages, provenance, verdicts
 )
@@ -79,6 +79,16 @@ func (s *State) Slot(name string) (Value, bool) {
 	return nil, false
 }
 
+// Index gives the place of name among [State.Slots], or -1.
+func (s *State) Index(name string) int { return s.find(name) }
+
+// Protect gives a copy with another protection.
+func (s *State) Protect(p Protection) *State {
+	c := *s
+	c.Protection = p
+	return &c
+}
+
 // With gives a copy in which name holds v.
 func (s *State) With(name string, v Value) *State {
 	c := *s
@@ -109,6 +119,19 @@ func IsParent(name string) bool { return strings.HasSuffix(name, "*") }
 
 // IsVolatile reports whether a slot of this name lives in one process only.
 func IsVolatile(name string) bool { return strings.HasPrefix(name, "_v_") }
+
+// String gives a protection's name: open, protected or sealed.
+func (p Protection) String() string {
+	switch p {
+	case Open:
+		return "open"
+	case Protected:
+		return "protected"
+	case Sealed:
+		return "sealed"
+	}
+	return "protection?"
+}
 
 // Parents lists the objects s delegates to, in slot order, lists in list order.
 func (s *State) Parents() []batos.OID {
