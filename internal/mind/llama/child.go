@@ -1,0 +1,263 @@
+package llama
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"batos"
+)
+
+// child is one running engine process. Its methods are safe for concurrent
+// use. When the process ends, for whatever reason, every pending call gets a
+// *death and dead is closed.
+type child struct {
+	conn  net.Conn
+	kill  func()
+	dead  chan struct{} // closed after exit is set
+	exit  *death
+	write sync.Mutex
+
+	mu      sync.Mutex
+	next    uint64
+	pending map[uint64]chan reply // nil once the child is dead
+}
+
+// death is the error of a call whose child ended before it answered.
+type death struct {
+	how    string // "signal: killed", "exit status 2"
+	signal syscall.Signal
+	words  string // the last lines it wrote, on one line
+}
+
+func (d *death) Error() string {
+	if d.words == "" {
+		return "the engine process ended: " + d.how
+	}
+	return "the engine process ended: " + d.how + ": " + d.words
+}
+
+// start runs exe as an engine. The child has descriptor 3, an environment of
+// one variable, and dies with its parent.
+func start(exe string) (*child, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, batos.Errorf(batos.Offline, "engine: no socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "engine"), os.NewFile(uintptr(fds[1]), "engine child")
+	conn, err := net.FileConn(ours) // a duplicate of ours
+	_ = ours.Close()
+	if err != nil {
+		_ = theirs.Close()
+		return nil, batos.Errorf(batos.Offline, "engine: no socket pair: %w", err)
+	}
+	tail := &tail{}
+	cmd := exec.Command(exe, "engine", "serve")
+	cmd.Env = []string{"GGML_NO_BACKTRACE=1"}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stdout, cmd.Stderr = tail, tail
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+
+	c := &child{conn: conn, dead: make(chan struct{}), pending: map[uint64]chan reply{}}
+	started, ended := make(chan error, 1), make(chan *death, 1)
+	// The kernel delivers the parent-death signal when the starting thread
+	// ends, so that thread is kept until the child is gone.
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- deathOf(cmd.Wait(), cmd.ProcessState, tail)
+		}
+	}()
+	err = <-started
+	_ = theirs.Close()
+	if err != nil {
+		_ = conn.Close()
+		return nil, batos.Errorf(batos.Offline, "engine: %s cannot be started: %w", exe, err)
+	}
+	c.kill = func() { _ = cmd.Process.Kill() } // an error means that it has ended
+	go c.read(ended)
+	return c, nil
+}
+
+func deathOf(err error, st *os.ProcessState, t *tail) *death {
+	d := &death{how: "exit status 0", words: t.line()}
+	if err != nil {
+		d.how = err.Error()
+	}
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		d.signal = ws.Signal()
+	}
+	return d
+}
+
+// read delivers replies until the child ends or says something malformed,
+// and then buries it.
+func (c *child) read(ended <-chan *death) {
+	in := bufio.NewReaderSize(c.conn, 1<<16)
+	var broken error
+	for {
+		var r reply
+		if err := readFrame(in, maxReply, &r); err != nil {
+			if errors.Is(err, errFrame) {
+				broken = err
+			}
+			break
+		}
+		c.mu.Lock()
+		ch := c.pending[r.ID]
+		if !r.Progress {
+			delete(c.pending, r.ID)
+		}
+		c.mu.Unlock()
+		if ch == nil {
+			continue // its caller went away
+		}
+		if r.Progress && len(ch) > 0 {
+			continue // progress may be missed; the room for the final reply may not be taken
+		}
+		ch <- r
+	}
+	c.kill()
+	_ = c.conn.Close()
+	c.exit = <-ended
+	if broken != nil {
+		c.exit.words = broken.Error()
+	}
+	c.mu.Lock()
+	c.pending = nil
+	c.mu.Unlock()
+	close(c.dead)
+}
+
+func (c *child) send(m call) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	return writeFrame(c.conn, maxCall, m)
+}
+
+// call sends m and waits for its final reply. When ctx ends first the child is
+// told to stop, and killed if it has not within grace; either way nothing of m
+// is computed any more when call returns. The error is *death if the child
+// ended, ctx's if that ended, else what the child answered.
+func (c *child) call(ctx context.Context, grace time.Duration, m call, progress func(float64)) (reply, error) {
+	replies := make(chan reply, 2)
+	c.mu.Lock()
+	if c.pending == nil {
+		c.mu.Unlock()
+		<-c.dead
+		return reply{}, c.exit
+	}
+	c.next++
+	m.ID = c.next
+	c.pending[m.ID] = replies
+	c.mu.Unlock()
+
+	sent := make(chan error, 1)
+	go func() { sent <- c.send(m) }()
+	done := ctx.Done()
+	var stuck <-chan time.Time
+	for {
+		select {
+		case err := <-sent:
+			if batos.CodeOf(err) != "" { // too large: nothing was written
+				c.forget(m.ID)
+				return reply{}, err
+			}
+			if err != nil {
+				c.kill() // half a frame is written; reading finds the end
+			}
+			sent = nil
+		case r := <-replies:
+			if r.Progress {
+				if progress != nil {
+					progress(r.Fraction)
+				}
+				continue
+			}
+			if ctx.Err() != nil && done == nil {
+				return reply{}, ctx.Err()
+			}
+			return r, r.Err.error()
+		case <-c.dead:
+			if done == nil {
+				return reply{}, ctx.Err()
+			}
+			return reply{}, c.exit
+		case <-done:
+			done = nil
+			t := time.NewTimer(grace)
+			defer t.Stop()
+			stuck = t.C
+			go func() { _ = c.send(call{ID: m.ID, Op: opCancel}) }() // a failure shows as the child's end
+		case <-stuck:
+			c.kill()
+			stuck = nil
+		}
+	}
+}
+
+func (c *child) forget(id uint64) {
+	c.mu.Lock()
+	delete(c.pending, id)
+	c.mu.Unlock()
+}
+
+// close lets the child end by itself, and kills it after grace.
+func (c *child) close(grace time.Duration) {
+	if u, ok := c.conn.(*net.UnixConn); ok {
+		_ = u.CloseWrite() // the child reads the end and leaves
+	}
+	t := time.AfterFunc(grace, c.kill)
+	defer t.Stop()
+	<-c.dead
+}
+
+// tail keeps the end of what a child writes, for the error message.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+const tailKeep = 2048
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if len(t.buf) > tailKeep {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailKeep:]...)
+	}
+	return len(p), nil
+}
+
+// line gives the last non-empty lines, at most three, joined and cut to a
+// length that fits a message.
+func (t *tail) line() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var lines []string
+	for l := range strings.Lines(string(t.buf)) {
+		if l = strings.TrimSpace(l); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	s := strings.ToValidUTF8(strings.Join(lines[max(0, len(lines)-3):], "; "), "�")
+	if len(s) > 400 {
+		s = fmt.Sprintf("%.397s…", s)
+	}
+	return s
+}

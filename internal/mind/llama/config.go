@@ -1,0 +1,127 @@
+package llama
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"batos"
+	"batos/internal/ggml"
+	"batos/internal/gguf"
+)
+
+// Phase says how far a start has come.
+type Phase string
+
+const (
+	Checking Phase = "checking" // the model file is validated
+	Loading  Phase = "loading"  // the child maps the library and the weights
+	Ready    Phase = "ready"
+)
+
+// Config says which model to serve and how. Only ModelPath must be set.
+type Config struct {
+	Exe       string // the batos binary; "" is the running one
+	LibDir    string // folder of the libraries; "" is searched for by [FindLibrary]
+	ModelPath string
+	ModelHash string // SHA-256 of the model in hex, if known; "" is computed by Open
+	Threads   int    // 0: 2, or 1 on a single core; the library's threads spin, so more is rarely faster
+	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
+
+	Queue   int           // most requests waiting; 0: 256
+	Timeout time.Duration // most that one request may compute; 0: 10 minutes
+	Grace   time.Duration // how long a cancelled child may take to stop before it is killed; 0: 3 s
+
+	// Adapter gives the bytes of the LoRA adapter with that content hash, as
+	// GGUF; nil if there are none. It may be called from any goroutine.
+	Adapter func(ctx context.Context, hash string) ([]byte, error)
+	// Progress is told of every start of a child, first and later ones; nil
+	// is nobody. fraction is 0 to 1 within the phase.
+	Progress func(p Phase, fraction float64)
+}
+
+const (
+	defaultContext = 8192
+	defaultQueue   = 256
+	defaultTimeout = 10 * time.Minute
+	defaultGrace   = 3 * time.Second
+)
+
+// complete fills in defaults; f is the header of the model.
+func (c Config) complete(f *gguf.File) (Config, error) {
+	if c.Exe == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return c, batos.Errorf(batos.Offline, "engine: the running binary cannot be found: %w", err)
+		}
+		c.Exe = exe
+	}
+	if c.Threads <= 0 {
+		c.Threads = min(2, runtime.NumCPU())
+	}
+	trained := trainedContext(f)
+	if c.Context <= 0 {
+		c.Context = min(defaultContext, trained)
+	}
+	if c.Context > trained {
+		return c, batos.Errorf(batos.Invalid, "a context of %d tokens was asked for, model %s was trained for %d", c.Context, c.ModelPath, trained)
+	}
+	if c.Queue <= 0 {
+		c.Queue = defaultQueue
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Grace <= 0 {
+		c.Grace = defaultGrace
+	}
+	if c.Progress == nil {
+		c.Progress = func(Phase, float64) {}
+	}
+	return c, nil
+}
+
+func trainedContext(f *gguf.File) int {
+	v, _ := f.Get(f.Text("general.architecture") + ".context_length")
+	n, _ := v.Uint() // CheckModel has seen that it is there and fits
+	return int(n)
+}
+
+// LibraryEnv names the environment variable with the folder of the libraries.
+const LibraryEnv = "BATOS_ENGINE_LIB"
+
+// FindLibrary finds the folder of the engine's libraries: dir if it is given,
+// else the environment's BATOS_ENGINE_LIB, else beside the executable, else in
+// node_modules beside it, else in node_modules of the working folder. A folder
+// that was named is answered unseen, so that the error is about that folder.
+// The error of a vain search is offline and says how to get the libraries.
+func FindLibrary(dir string) (string, error) {
+	if dir == "" {
+		dir = os.Getenv(LibraryEnv)
+	}
+	if dir != "" {
+		return dir, nil
+	}
+	var tried []string
+	if exe, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		tried = append(tried, filepath.Dir(exe), ggml.Dir(filepath.Dir(exe)))
+	}
+	if wd, err := os.Getwd(); err == nil {
+		tried = append(tried, ggml.Dir(wd))
+	}
+	for _, d := range tried {
+		if _, err := os.Stat(filepath.Join(d, libraryFile)); err == nil {
+			return d, nil
+		}
+	}
+	return "", batos.Errorf(batos.Offline, "the engine libraries are not installed: run `make engine` (npm ci), or name their folder with --lib or %s; looked in %s",
+		LibraryEnv, strings.Join(tried, ", "))
+}
+
+const libraryFile = "libllama.v" + ggml.Version + ".so"

@@ -1,0 +1,402 @@
+package llama
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"batos"
+	"batos/internal/gguf"
+	"batos/internal/mind"
+)
+
+// Engine serves one model from a child process. It is safe for concurrent use.
+type Engine struct {
+	cfg  Config
+	info mind.Info
+	need memory
+
+	stop    context.Context // ends with Close
+	cancel  context.CancelFunc
+	turn    *semaphore.Weighted // who generates; waiters are served in order
+	waiting atomic.Int64
+
+	starting *semaphore.Weighted // guards what follows; a lock that a context can leave
+	child    *child
+	deaths   int       // in a row, without a request answered between
+	died     time.Time // the last of them
+	answered atomic.Bool
+}
+
+var _ mind.Engine = (*Engine)(nil)
+
+// Open validates the model file, starts a child and waits until it has loaded
+// the model. Errors: not_found (no such file), invalid (truncated, not GGUF,
+// not a model the library can be given, a context beyond its training),
+// offline (no library, a wrong one, the child does not start or does not
+// survive the model), limit (not enough memory), cancelled and timeout.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.Progress != nil {
+		cfg.Progress(Checking, 0)
+	}
+	f, err := gguf.Open(cfg.ModelPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := gguf.CheckModel(f); err != nil {
+		return nil, batos.Errorf(batos.CodeOf(err), "model file %s: %w", cfg.ModelPath, err)
+	}
+	if cfg, err = cfg.complete(f); err != nil {
+		return nil, err
+	}
+	if cfg.LibDir, err = FindLibrary(cfg.LibDir); err != nil {
+		return nil, err
+	}
+	for _, p := range []*string{&cfg.LibDir, &cfg.ModelPath} { // the child lives in another folder
+		if *p, err = filepath.Abs(*p); err != nil {
+			return nil, batos.Errorf(batos.Offline, "engine: %w", err)
+		}
+	}
+	need := memoryOf(f, cfg.Context)
+	if free := availableMemory(); free > 0 && need.working > free {
+		return nil, batos.Errorf(batos.Limit, "a context of %d tokens needs about %d MiB, %d MiB of memory are free: choose a smaller one", cfg.Context, need.working>>20, free>>20)
+	}
+	if cfg.ModelHash == "" {
+		if cfg.ModelHash, err = hashFile(ctx, cfg.ModelPath); err != nil {
+			return nil, err
+		}
+	}
+	e := &Engine{
+		cfg: cfg, info: infoOf(f, cfg), need: need,
+		turn: semaphore.NewWeighted(1), starting: semaphore.NewWeighted(1),
+	}
+	e.stop, e.cancel = context.WithCancel(context.Background())
+	_, err = e.up(ctx)
+	var d *death
+	if errors.As(err, &d) {
+		err = e.epitaph(d)
+	}
+	if err != nil {
+		_ = e.Close() // there is no child to fail at it
+		return nil, err
+	}
+	return e, nil
+}
+
+func infoOf(f *gguf.File, cfg Config) mind.Info {
+	list, _ := f.Get("tokenizer.ggml.tokens")
+	_, vocab := list.Elem()
+	i := mind.Info{
+		ModelID:       f.Text("general.name"),
+		Hash:          cfg.ModelHash,
+		Architecture:  f.Text("general.architecture"),
+		ContextTokens: cfg.Context,
+		Profile:       f.Text("batos.profile"),
+		ChatTemplate:  f.Text("tokenizer.chat_template"),
+		VocabSize:     vocab,
+		Params:        f.Parameters(),
+		Meta:          map[string]string{},
+	}
+	if i.ModelID == "" {
+		i.ModelID = strings.TrimSuffix(filepath.Base(cfg.ModelPath), ".gguf")
+	}
+	if i.Profile == "" {
+		i.Profile = mind.CovenantName
+	}
+	for _, t := range f.Tensors {
+		i.Bytes += t.Size
+	}
+	for _, m := range f.Meta {
+		if key, ok := strings.CutPrefix(m.Key, "batos."); ok && m.Value.Type() == gguf.String {
+			i.Meta[key], _ = m.Value.Text()
+		}
+	}
+	return i
+}
+
+func hashFile(ctx context.Context, path string) (string, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return "", batos.Errorf(batos.Invalid, "model file %s: %w", path, err)
+	}
+	defer func() { _ = in.Close() }() // read only
+	h := sha256.New()
+	if _, err := io.Copy(h, readerUntil{ctx, in}); err != nil {
+		if ctx.Err() != nil {
+			return "", ended(ctx)
+		}
+		return "", batos.Errorf(batos.Invalid, "model file %s cannot be read: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// readerUntil reads until a context ends.
+type readerUntil struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r readerUntil) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.in.Read(p)
+}
+
+// ended says why ctx is over.
+func ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return batos.Errorf(batos.Timeout, "the engine had not answered in time")
+	}
+	return batos.Errorf(batos.Cancelled, "the engine was told to stop")
+}
+
+// Info describes the model, without asking the child.
+func (e *Engine) Info(context.Context) (mind.Info, error) {
+	if e.stop.Err() != nil {
+		return mind.Info{}, errClosed()
+	}
+	return e.info, nil
+}
+
+func errClosed() error { return batos.Errorf(batos.Offline, "the engine is closed") }
+
+// Generate answers one request, after those that came before it. A child that
+// dies over it is started again and asked once more.
+func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, error) {
+	if err := check(r); err != nil {
+		return nil, err
+	}
+	if n := e.waiting.Add(1); n > int64(e.cfg.Queue) {
+		e.waiting.Add(-1)
+		return nil, batos.Errorf(batos.Busy, "%d requests wait for the engine already", n-1)
+	}
+	defer e.waiting.Add(-1)
+	ctx, done := e.bound(ctx)
+	defer done()
+	if err := e.turn.Acquire(ctx, 1); err != nil {
+		return nil, ended(ctx)
+	}
+	defer e.turn.Release(1)
+
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
+	defer cancel()
+	begun := time.Now()
+	rep, err := e.ask(ctx, call{Op: opGenerate, Request: &r})
+	for range 2 { // a child that was started again has no adapters
+		if batos.CodeOf(err) != wantAdapter {
+			break
+		}
+		if err = e.giveAdapter(ctx, r.Adapter); err == nil {
+			rep, err = e.ask(ctx, call{Op: opGenerate, Request: &r})
+		}
+	}
+	if batos.CodeOf(err) == wantAdapter {
+		err = batos.Errorf(batos.Offline, "the engine does not keep adapter %.16s", r.Adapter)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rep.Result == nil || len(rep.Result.Tokens) != len(rep.Result.Logprobs) {
+		return nil, batos.Errorf(batos.Offline, "the engine answered something else")
+	}
+	rep.Result.Model, rep.Result.AdapterHash = e.info.Hash, r.Adapter
+	rep.Result.Duration = time.Since(begun)
+	return rep.Result, nil
+}
+
+// check refuses what no model could answer.
+func check(r mind.Request) error {
+	prompts := 0
+	for _, set := range []bool{r.Text != "", len(r.Tokens) > 0, len(r.Chat) > 0} {
+		if set {
+			prompts++
+		}
+	}
+	switch {
+	case prompts != 1:
+		return batos.Errorf(batos.Invalid, "a request needs exactly one of text, tokens and chat; it has %d", prompts)
+	case r.MaxTokens < 0:
+		return batos.Errorf(batos.Invalid, "a request for %d tokens makes no sense", r.MaxTokens)
+	case !(r.Temperature >= 0 && r.Temperature <= 100) || !(r.TopP >= 0 && r.TopP <= 1):
+		return batos.Errorf(batos.Invalid, "temperature %g and top-p %g make no sense", r.Temperature, r.TopP)
+	}
+	for _, s := range r.Stop {
+		if s == "" {
+			return batos.Errorf(batos.Invalid, "an empty stop string would stop at once")
+		}
+	}
+	return nil
+}
+
+// CountTokens says how many tokens text is. It does not wait for generations.
+func (e *Engine) CountTokens(ctx context.Context, text string) (int, error) {
+	ctx, done := e.bound(ctx)
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
+	defer cancel()
+	rep, err := e.ask(ctx, call{Op: opCount, Text: text})
+	return rep.Count, err
+}
+
+// Close stops the child. Requests under way end as cancelled, later ones as
+// offline.
+func (e *Engine) Close() error {
+	e.cancel()
+	if err := e.starting.Acquire(context.Background(), 1); err != nil {
+		return err
+	}
+	defer e.starting.Release(1)
+	if e.child != nil {
+		e.child.close(e.cfg.Grace)
+		e.child = nil
+	}
+	return nil
+}
+
+// bound gives a context that also ends with the engine.
+func (e *Engine) bound(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	off := context.AfterFunc(e.stop, func() { cancel(context.Canceled) })
+	return ctx, func() { off(); cancel(nil) }
+}
+
+// ask calls a living child; when it dies over the call, a second one. A child
+// that dies while it starts was not given the call, so one such death more is
+// borne.
+func (e *Engine) ask(ctx context.Context, m call) (reply, error) {
+	var d *death
+	for sent, starts := 0, 0; sent < 2 && starts < 2; {
+		c, err := e.up(ctx)
+		if errors.As(err, &d) {
+			starts++
+			continue
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		rep, err := c.call(ctx, e.cfg.Grace, m, nil)
+		if errors.As(err, &d) {
+			sent++
+			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			return reply{}, ended(ctx)
+		}
+		e.answered.Store(true)
+		return rep, err
+	}
+	return reply{}, e.epitaph(d)
+}
+
+// epitaph is the error for a child that cannot be kept alive.
+func (e *Engine) epitaph(d *death) error {
+	if d.signal == syscall.SIGKILL {
+		return batos.Errorf(batos.Offline, "the engine does not stay alive: it was killed, perhaps for want of memory (the model needs about %d MiB, %d MiB are free)",
+			(e.need.weights+e.need.working)>>20, availableMemory()>>20)
+	}
+	return batos.Errorf(batos.Offline, "the engine does not stay alive with model %s: %w", e.cfg.ModelPath, d)
+}
+
+// Delays between starts of children that die: none for the first, so that a
+// single crash costs no more than the start itself.
+const (
+	firstDelay = 100 * time.Millisecond
+	maxDelay   = 5 * time.Second
+)
+
+func delay(deaths int) time.Duration {
+	if deaths <= 1 {
+		return 0
+	}
+	return min(firstDelay<<min(deaths-2, 16), maxDelay)
+}
+
+// up gives a living child with the model loaded, starting one if need be. The
+// error is *death if that one ended before it was ready.
+func (e *Engine) up(ctx context.Context) (*child, error) {
+	if err := e.starting.Acquire(ctx, 1); err != nil {
+		return nil, ended(ctx)
+	}
+	defer e.starting.Release(1)
+	if e.stop.Err() != nil {
+		return nil, errClosed()
+	}
+	if e.child != nil {
+		select {
+		case <-e.child.dead:
+			e.bury()
+		default:
+			return e.child, nil
+		}
+	}
+	if wait := time.Until(e.died.Add(delay(e.deaths))); wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil, ended(ctx)
+		}
+	}
+	c, err := start(e.cfg.Exe)
+	if err != nil {
+		return nil, err
+	}
+	e.cfg.Progress(Loading, 0)
+	_, err = c.call(ctx, e.cfg.Grace, call{Op: opOpen, Open: &openArgs{
+		LibDir: e.cfg.LibDir, ModelPath: e.cfg.ModelPath, Threads: e.cfg.Threads, Context: e.cfg.Context,
+	}}, func(f float64) { e.cfg.Progress(Loading, f) })
+	var d *death
+	switch {
+	case err == nil:
+		e.child = c
+		e.cfg.Progress(Ready, 1)
+		return c, nil
+	case errors.As(err, &d):
+		e.bury()
+		return nil, d
+	}
+	c.close(e.cfg.Grace)
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	return nil, err
+}
+
+// bury counts a death for the delay before the next start.
+func (e *Engine) bury() {
+	if e.answered.Swap(false) {
+		e.deaths = 0
+	}
+	e.child = nil
+	e.deaths++
+	e.died = time.Now()
+}
+
+// giveAdapter fetches, checks and hands over an adapter's bytes.
+func (e *Engine) giveAdapter(ctx context.Context, hash string) error {
+	if e.cfg.Adapter == nil {
+		return batos.Errorf(batos.Invalid, "there is no adapter %.16s", hash)
+	}
+	b, err := e.cfg.Adapter(ctx, hash)
+	if err != nil {
+		return fmt.Errorf("adapter %.16s: %w", hash, err)
+	}
+	if err := checkAdapter(b, hash); err != nil {
+		return batos.Errorf(batos.CodeOf(err), "adapter %.16s: %w", hash, err)
+	}
+	_, err = e.ask(ctx, call{Op: opAdapter, Hash: hash, Adapter: b})
+	return err
+}
