@@ -1,0 +1,37 @@
+package forge
+
+import "math"
+
+// halfBits rounds f to the nearest half-precision float, to even on a tie;
+// what is too large becomes infinite.
+func halfBits(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign := uint16(bits>>16) & 0x8000
+	bits &= 0x7fffffff
+	switch {
+	case bits > 0x7f800000: // not a number
+		return sign | 0x7e00
+	case bits >= 0x47800000: // 65536 and more
+		return sign | 0x7c00
+	case bits < 0x38800000: // subnormal: count in units of 2^-24
+		return sign | uint16(math.RoundToEven(float64(math.Float32frombits(bits))*(1<<24)))
+	}
+	// The exponent's bias changes by 112; rounding may carry into it, and past
+	// the largest half to infinity, both of which are right.
+	bits -= 112 << 23
+	return sign | uint16((bits+0xfff+(bits>>13&1))>>13)
+}
+
+// halfValue is the inverse of halfBits.
+func halfValue(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch exp {
+	case 0:
+		f := float32(frac) / (1 << 24)
+		return math.Float32frombits(math.Float32bits(f) | sign)
+	case 0x1f:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}

@@ -1,0 +1,148 @@
+package forge
+
+import "batos/internal/ggml"
+
+// tape builds a forward pass and remembers how to build its gradient. Every
+// method plans an operation and, if an operand needs a gradient, notes a
+// function that turns the gradient of the result into gradients of the
+// operands; backward calls these in reverse.
+//
+// A gradient of a matrix product is made of matrix products of transposed
+// copies: copying costs little beside the product, and the library's product
+// of rows is several times faster than its outer product.
+type tape struct {
+	a         *ggml.Arena
+	grads     map[*ggml.Tensor]*ggml.Tensor
+	needs     map[*ggml.Tensor]bool
+	transpose map[*ggml.Tensor]*ggml.Tensor // copies made so far
+	steps     []func()
+}
+
+func newTape(a *ggml.Arena) *tape {
+	return &tape{
+		a:         a,
+		grads:     make(map[*ggml.Tensor]*ggml.Tensor),
+		needs:     make(map[*ggml.Tensor]bool),
+		transpose: make(map[*ggml.Tensor]*ggml.Tensor),
+	}
+}
+
+// watch asks for the gradient of a storage tensor.
+func (t *tape) watch(x *ggml.Tensor) { t.needs[x] = true }
+
+// note registers the gradient rule of result, which was made from operands.
+func (t *tape) note(result *ggml.Tensor, rule func(grad *ggml.Tensor), operands ...*ggml.Tensor) *ggml.Tensor {
+	for _, o := range operands {
+		if t.needs[o] {
+			t.needs[result] = true
+			t.steps = append(t.steps, func() {
+				if g := t.grads[result]; g != nil {
+					rule(g)
+				}
+			})
+			break
+		}
+	}
+	return result
+}
+
+// give adds to the gradient of x, if it needs one.
+func (t *tape) give(x *ggml.Tensor, grad func() *ggml.Tensor) {
+	if !t.needs[x] {
+		return
+	}
+	g := grad()
+	if old := t.grads[x]; old != nil {
+		g = t.a.Add(old, g)
+	}
+	t.grads[x] = g
+}
+
+// backward builds the gradients of everything watched.
+func (t *tape) backward() {
+	for i := len(t.steps) - 1; i >= 0; i-- {
+		t.steps[i]()
+	}
+}
+
+func (t *tape) transposed(x *ggml.Tensor) *ggml.Tensor {
+	if c := t.transpose[x]; c != nil {
+		return c
+	}
+	c := t.a.Transpose(x)
+	t.transpose[x] = c
+	return c
+}
+
+// linear gives w·x for w [in,out] and x [in,n].
+func (t *tape) linear(w, x *ggml.Tensor) *ggml.Tensor {
+	return t.note(t.a.MatMul(w, x), func(grad *ggml.Tensor) {
+		t.give(x, func() *ggml.Tensor {
+			if w.Type() != ggml.F32 { // a quantized matrix cannot be transposed
+				return t.a.OuterProduct(w, t.transposed(grad))
+			}
+			return t.a.MatMul(t.transposed(w), grad)
+		})
+		t.give(w, func() *ggml.Tensor {
+			return t.a.MatMul(t.transposed(x), t.transposed(grad))
+		})
+	}, w, x)
+}
+
+// add gives x + y of one shape.
+func (t *tape) add(x, y *ggml.Tensor) *ggml.Tensor {
+	return t.note(t.a.Add(x, y), func(grad *ggml.Tensor) {
+		t.give(x, func() *ggml.Tensor { return grad })
+		t.give(y, func() *ggml.Tensor { return grad })
+	}, x, y)
+}
+
+// scale gives x · s.
+func (t *tape) scale(x *ggml.Tensor, s float32) *ggml.Tensor {
+	return t.note(t.a.Scale(x, s), func(grad *ggml.Tensor) {
+		t.give(x, func() *ggml.Tensor { return t.a.Scale(grad, s) })
+	}, x)
+}
+
+// maskRows multiplies each row of x by its value in rows [1,n], which needs no
+// gradient.
+func (t *tape) maskRows(x, rows *ggml.Tensor) *ggml.Tensor {
+	return t.note(t.a.Mul(x, rows), func(grad *ggml.Tensor) {
+		t.give(x, func() *ggml.Tensor { return t.a.Mul(grad, rows) })
+	}, x)
+}
+
+// norm gives the RMS norm of x's rows times w.
+func (t *tape) norm(x, w *ggml.Tensor, eps float32) *ggml.Tensor {
+	n := t.a.RMSNorm(x, eps)
+	return t.note(t.a.Mul(n, w), func(grad *ggml.Tensor) {
+		t.give(w, func() *ggml.Tensor { return t.a.RepeatBack(t.a.Mul(n, grad), w) })
+		t.give(x, func() *ggml.Tensor { return t.a.RMSNormBack(t.a.Mul(grad, w), x, eps) })
+	}, x, w)
+}
+
+// rows picks rows of x by number.
+func (t *tape) rows(x, numbers *ggml.Tensor) *ggml.Tensor {
+	return t.note(t.a.GetRows(x, numbers), func(grad *ggml.Tensor) {
+		t.give(x, func() *ggml.Tensor { return t.a.GetRowsBack(grad, numbers, x) })
+	}, x)
+}
+
+// swiglu gives SiLU(gate) · up.
+func (t *tape) swiglu(gate, up *ggml.Tensor) *ggml.Tensor {
+	return t.note(t.a.SwiGLU(gate, up), func(grad *ggml.Tensor) {
+		t.give(gate, func() *ggml.Tensor { return t.a.SiLUBack(t.a.Mul(grad, up), gate) })
+		t.give(up, func() *ggml.Tensor { return t.a.Mul(grad, t.a.SiLU(gate)) })
+	}, gate, up)
+}
+
+// crossEntropy gives the mean of the rows' losses; the gradient it hands back
+// is multiplied by seed [1].
+func (t *tape) crossEntropy(logits, labels, seed *ggml.Tensor) *ggml.Tensor {
+	loss := t.a.CrossEntropy(logits, labels)
+	t.note(loss, func(grad *ggml.Tensor) {
+		t.give(logits, func() *ggml.Tensor { return t.a.CrossEntropyBack(grad, logits, labels) })
+	}, logits)
+	t.grads[loss] = seed
+	return loss
+}
