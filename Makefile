@@ -1,0 +1,65 @@
+# BAT OS. The two commands a newcomer needs: make run, make test.
+GO      ?= go
+NPM     ?= npm
+SHELL   := /bin/bash
+ONLY    ?= .
+RACE_PKGS = $(shell $(GO) list ./... | grep -v -e /internal/ggml -e /internal/mind/llama -e /internal/forge -e /seedmind -e /cmd/ -e /bench)
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@command -v $(NPM) >/dev/null || { echo "npm is missing: install Node.js 20 or newer"; exit 1; }
+	$(NPM) ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+.PHONY: engine
+engine: node_modules/.package-lock.json ## install the pinned engine libraries through npm
+
+.PHONY: build
+build: engine ## build ./batos
+	$(GO) build -trimpath -o batos ./cmd/batos
+
+.PHONY: run
+run: build ## awaken ./live_image (or resume it) and serve
+	./batos up
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: test
+test: engine lint ## everything CI runs
+	$(GO) tool gotestsum --format pkgname --packages ./... -- -count=1 -timeout 15m
+	@$(MAKE) --no-print-directory race
+
+.PHONY: race
+race: ## the tests under the race detector (needs gcc; leaves out the engine binding)
+	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname --packages "$(RACE_PKGS)" -- -race -short -count=1 -timeout 15m; \
+	else echo "race: skipped, gcc is missing"; fi
+
+.PHONY: test-long
+test-long: engine ## the long, seeded suites: crash points, kill -9, fuzzing
+	BATOS_LONG=1 $(GO) test -count=1 -timeout 120m ./...
+
+.PHONY: bench
+bench: build ## figures as ratios; ONLY=regexp runs some
+	$(GO) run ./bench -only '$(ONLY)'
+
+.PHONY: seedmind
+seedmind: engine ## train the shipped model again, from its seed (hours)
+	$(GO) run ./seedmind/cmd/seedmind train
+
+.PHONY: seedmind-eval
+seedmind-eval: engine ## evaluate the shipped model
+	$(GO) run ./seedmind/cmd/seedmind eval
+
+.PHONY: clean
+clean: ## remove what was built (never an image)
+	rm -rf batos node_modules bench/results.jsonl

@@ -1,0 +1,71 @@
+// Command batos is a living image for language-model agents: see the package
+// documentation of batos, and batos --help.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"batos/internal/door/cli"
+	"batos/internal/mind/llama"
+	"batos/internal/quarantine"
+)
+
+// release is the version of the binary; the build sets it.
+var release = "0.1.0-dev"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	if len(args) > 0 && args[0] == quarantine.Command {
+		return quarantine.ChildMain() // before anything is set up: a trial starts in milliseconds
+	}
+	if len(args) == 2 && args[0] == "engine" && args[1] == "serve" {
+		if err := llama.Serve(); err != nil {
+			fmt.Fprintln(os.Stderr, "batos engine serve: "+err.Error())
+			return 1
+		}
+		return 0
+	}
+	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+	root := app.Root()
+	root.AddCommand(up(app), engine(app), doctor(app), version(app))
+	root.SetArgs(args)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if code, printed := cli.Printed(err); printed {
+		return code.Exit()
+	}
+	return app.Fail(err)
+}
+
+func version(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			revision := ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+						revision = s.Value[:12]
+					}
+				}
+			}
+			if app.JSON() {
+				return app.Print(map[string]string{"release": release, "revision": revision})
+			}
+			fmt.Fprintf(app.Out, "batos %s %s\n", release, revision)
+			return nil
+		},
+	}
+}

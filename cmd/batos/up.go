@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"batos"
+	"batos/image"
+	"batos/internal/door/cli"
+	"batos/internal/door/http"
+	"batos/internal/kernel"
+	"batos/internal/mind"
+	"batos/internal/mind/llama"
+	"batos/internal/quarantine"
+	"batos/internal/wire"
+	"batos/seedmind"
+)
+
+// upFlags are the flags of batos up.
+type upFlags struct {
+	http, model, lib string
+	threads, context int
+	verbose, quiet   bool
+}
+
+// stopWithin bounds a graceful stop.
+const stopWithin = 20 * time.Second
+
+func up(app *cli.App) *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Awaken an image, or resume it, and serve",
+		Long: "Awaken the image folder if it is new, resume it otherwise, and serve until SIGINT or SIGTERM.\n" +
+			"The first awakening takes the shipped seed model, or the GGUF file given with --model, into the image; later starts\n" +
+			"load it from there. --model none starts without a model: everything but missions works.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), app, f) },
+	}
+	c.Flags().StringVar(&f.http, "http", "127.0.0.1:8420", "address of the HTTP door")
+	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, or none")
+	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
+	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
+	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
+	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print only ready and errors")
+	return c
+}
+
+func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
+	level := slog.LevelWarn
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(app.Err, &slog.HandlerOptions{Level: level}))
+	say := func(format string, args ...any) {
+		if !f.quiet {
+			fmt.Fprintf(app.Out, format+"\n", args...)
+		}
+	}
+
+	model, err := modelSource(f.model)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(app.Image())
+	if err != nil {
+		return err
+	}
+	im, err := image.Open(ctx, dir, image.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, im.Close()) }()
+	token, err := wire.EnsureToken(dir)
+	if err != nil {
+		return err
+	}
+	fresh := im.LastTID() == 0
+	if fresh {
+		say("awakening %s", app.Image())
+	} else {
+		say("resuming %s", app.Image())
+	}
+
+	trials, err := quarantine.Open(quarantine.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trials.Close()) }()
+	config := kernel.Config{
+		Image: im, Model: model, Profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}}, Trial: trials, Release: release, Log: log,
+	}
+	if f.model != "none" {
+		config.Mind = func(ctx context.Context, m kernel.Model) (mind.Engine, error) {
+			return llama.Open(ctx, llama.Config{
+				LibDir: f.lib, ModelPath: m.Path, ModelHash: wire.HashText(m.Blob.Hash), Threads: f.threads, Context: f.context,
+			})
+		}
+	}
+	k, err := kernel.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		err = errors.Join(err, k.Close(stop))
+	}()
+	if !fresh && f.model != "" && f.model != "none" {
+		if err := k.UseModel(ctx, *model); err != nil {
+			return err
+		}
+	}
+	info, offline := k.Core()
+	if offline != nil {
+		say("  %s", offline)
+	} else {
+		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
+	}
+
+	door, err := http.Listen(f.http, http.Config{Kernel: k, Image: im, Dir: dir, Token: token, Release: release, Log: log})
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- door.Serve() }()
+	defer func() {
+		stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		err = errors.Join(err, door.Close(stop))
+	}()
+
+	if !f.quiet {
+		stop := tell(k, app.Out)
+		defer stop()
+	}
+	if fresh && offline == nil {
+		if err := introduce(ctx, app, k, f.quiet); err != nil {
+			say("display_yourself: %s", err)
+		}
+	}
+	fmt.Fprintf(app.Out, "ready at %s, image %s\n", door.URL(), app.Image())
+	say("try: batos new counter --slots '{\"count\": 3}'\n     batos send counter increment_by 4\n     batos inspect counter")
+	select {
+	case <-ctx.Done():
+		say("stopping")
+		return nil
+	case err := <-served:
+		return err
+	}
+}
+
+// modelSource is what a first awakening imports: the file that was named, or
+// the seed model that ships with the program.
+func modelSource(name string) (*kernel.ModelSource, error) {
+	switch {
+	case name == "" || name == "none":
+		return &kernel.ModelSource{ID: seedmind.ID, Open: seedmind.Open}, nil
+	case strings.Contains(name, "://"):
+		return nil, batos.Errorf(batos.Invalid, "--model %s: only GGUF files are supported, no servers", name)
+	}
+	if err := llama.CheckModel(name); err != nil {
+		return nil, err
+	}
+	id := strings.TrimSuffix(filepath.Base(name), ".gguf")
+	return &kernel.ModelSource{ID: id, Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil
+}
+
+// introduce sends a newborn image its first message and shows the answer.
+func introduce(ctx context.Context, app *cli.App, k *kernel.Kernel, quiet bool) error {
+	o, err := k.Send(ctx, kernel.Request{
+		Target: batos.Ref{Name: "genesis_obj"}, Selector: "display_yourself", Sender: "awakening", Authority: batos.Person, Synthesis: true,
+	})
+	if err == nil && o.Err != nil {
+		err = o.Err
+	}
+	if err == nil && !quiet {
+		app.Show(o.Value)
+	}
+	return err
+}
+
+// tell prints what happens until the result is called.
+func tell(k *kernel.Kernel, w io.Writer) (stop func()) {
+	feed, end := k.Events.Subscribe(k.Events.Last())
+	done := make(chan struct{})
+	quit := make(chan struct{})
+	go func() {
+		defer close(done)
+		p := cli.NewProgress(w)
+		for {
+			select {
+			case e := <-feed:
+				p.Show(http.EventOf(e))
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { end(); close(quit); <-done }
+}

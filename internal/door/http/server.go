@@ -1,0 +1,330 @@
+// Package http is the HTTP door: JSON under /api/v1, events as server-sent
+// events. It translates between wire and kernel and decides nothing else,
+// except who may come in: see guard.go.
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"batos"
+	"batos/image"
+	"batos/internal/kernel"
+	"batos/internal/wire"
+	"batos/object"
+)
+
+// maxBody bounds a request's body, in bytes.
+const maxBody = 16 << 20
+
+// maxWait bounds how long a request waits for an outcome; clients ask again.
+const maxWait = 30 * time.Second
+
+// Config is what the door needs.
+type Config struct {
+	Kernel  *kernel.Kernel
+	Image   *image.Image
+	Dir     string // of the image, for status
+	Token   string
+	Release string
+	Log     *slog.Logger
+}
+
+// Server is a door that listens.
+type Server struct {
+	config Config
+	http   *http.Server
+	listen net.Listener
+	host   string // as bound
+	ctx    context.Context
+	cancel context.CancelFunc // ends event streams
+}
+
+// Listen binds address ("127.0.0.1:8420"). An address that is taken or makes
+// no sense is an error of one line.
+func Listen(address string, c Config) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, batos.Errorf(batos.Busy, "the address %s is taken: another batos up may run there; give --http another port", address)
+		}
+		return nil, batos.Errorf(batos.Invalid, "cannot listen on %s: %w", address, err)
+	}
+	s := &Server{config: c, listen: l, host: l.Addr().String()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		Handler:           s.guard(s.routes()),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// URL is where the door answers.
+func (s *Server) URL() string { return "http://" + s.host }
+
+// Serve answers until Close.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listen); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close stops taking requests and waits for those under way until ctx ends.
+func (s *Server) Close(ctx context.Context) error {
+	s.cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+func (s *Server) routes() http.Handler {
+	m := http.NewServeMux()
+	handle := func(pattern string, fn func(*http.Request) (any, error)) {
+		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			v, err := fn(r)
+			if err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			status := http.StatusOK
+			if o, ok := v.(wire.Outcome); ok {
+				switch {
+				case !batos.MessageState(o.State).Final():
+					status = http.StatusAccepted
+				case o.Error != nil:
+					status = o.Error.Code.HTTP()
+				}
+			}
+			answer(w, status, v)
+		})
+	}
+	handle("GET /api/v1/status", s.status)
+	handle("POST /api/v1/send", s.send)
+	handle("GET /api/v1/messages/{id}", s.message)
+	handle("POST /api/v1/objects", s.create)
+	handle("GET /api/v1/objects/{target}", s.inspect)
+	handle("PUT /api/v1/objects/{target}/slots/{slot}", s.set)
+	handle("POST /api/v1/objects/{target}/methods", s.define)
+	handle("POST /api/v1/eval", s.eval)
+	handle("GET /api/v1/missions", s.missions)
+	handle("GET /api/v1/missions/{oid}", s.mission)
+	handle("POST /api/v1/missions/{oid}/{verb}", s.decide)
+	m.HandleFunc("GET /api/v1/events", s.events)
+	handle("/", func(r *http.Request) (any, error) {
+		return nil, batos.Errorf(batos.NotFound, "nothing answers %s %.100s", r.Method, r.URL.Path)
+	})
+	return m
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client went away: nobody is left to tell
+}
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	code := batos.CodeOf(err)
+	if code == "" {
+		if r.Context().Err() != nil {
+			return // the client is gone
+		}
+		s.config.Log.Error("a request failed", "path", r.URL.Path, "error", err)
+		answer(w, http.StatusInternalServerError, wire.Problem{Error: wire.Error{Code: "internal", Message: err.Error()}})
+		return
+	}
+	answer(w, code.HTTP(), wire.Problem{Error: wire.Error{Code: code, Message: err.Error()}})
+}
+
+// read decodes a request's JSON body strictly.
+func read(r *http.Request, into any) error {
+	if mt, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mt) != "application/json" {
+		return batos.Errorf(batos.Invalid, "send application/json, not %.60q", mt)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	if err != nil {
+		var big *http.MaxBytesError
+		if errors.As(err, &big) {
+			return batos.Errorf(batos.Limit, "the request is larger than %d MiB", maxBody>>20)
+		}
+		return batos.Errorf(batos.Invalid, "the request could not be read: %w", err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(body)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if batos.CodeOf(err) != "" {
+			return err
+		}
+		return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %w", d.InputOffset(), err)
+	}
+	if d.More() {
+		return batos.Errorf(batos.Invalid, "bad JSON: something follows the request at byte %d", d.InputOffset())
+	}
+	return nil
+}
+
+// ref reads a target of a path or body: an oid or a name.
+func ref(target string) batos.Ref { return batos.Ref{Name: target} }
+
+func (s *Server) person() kernel.Person {
+	if u := os.Getenv("USER"); u != "" {
+		return kernel.Person{Name: u}
+	}
+	return kernel.Person{Name: "person"}
+}
+
+func (s *Server) send(r *http.Request) (any, error) {
+	var in wire.Send
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	req := kernel.Request{
+		ID: batos.MessageID(in.ID), Target: ref(in.Target), Selector: in.Selector, Sender: s.person().Name,
+		Synthesis: true, Authority: batos.Person, Underscore: true,
+	}
+	for _, a := range in.Args {
+		req.Args = append(req.Args, orNone(a.Value))
+	}
+	for _, name := range sortedKeys(in.Kwargs) {
+		req.Kwargs = append(req.Kwargs, object.Slot{Name: name, Value: orNone(in.Kwargs[name].Value)})
+	}
+	id, err := s.config.Kernel.Submit(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	return s.outcome(r.Context(), id, in.Wait)
+}
+
+func orNone(v object.Value) object.Value {
+	if v == nil {
+		return object.None{}
+	}
+	return v
+}
+
+func (s *Server) message(r *http.Request) (any, error) {
+	seconds := 0.0
+	if w := r.URL.Query().Get("wait"); w != "" {
+		var err error
+		if seconds, err = strconv.ParseFloat(w, 64); err != nil {
+			return nil, batos.Errorf(batos.Invalid, "wait=%.20q is not a number of seconds", w)
+		}
+	}
+	return s.outcome(r.Context(), batos.MessageID(r.PathValue("id")), seconds)
+}
+
+// outcome waits up to that many seconds for a message.
+func (s *Server) outcome(ctx context.Context, id batos.MessageID, seconds float64) (any, error) {
+	k := s.config.Kernel
+	if seconds <= 0 {
+		o, err := k.Peek(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return outcome(o), nil
+	}
+	wait, cancel := context.WithTimeout(ctx, min(maxWait, time.Duration(seconds*float64(time.Second))))
+	defer cancel()
+	o, err := k.Wait(wait, id)
+	if err != nil && batos.CodeOf(err) != batos.Timeout {
+		return nil, err
+	}
+	return outcome(o), nil
+}
+
+func outcome(o kernel.Outcome) wire.Outcome {
+	out := wire.Outcome{ID: string(o.ID), State: string(o.State)}
+	if o.Value != nil {
+		out.Value = &wire.Value{Value: o.Value}
+	}
+	if o.Err != nil {
+		out.Error = &wire.Error{Code: o.Err.Code, Message: o.Err.Text}
+	}
+	if o.Mission != 0 {
+		out.Mission = o.Mission.String()
+	}
+	return out
+}
+
+func (s *Server) create(r *http.Request) (any, error) {
+	var in wire.New
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	var parent batos.Ref
+	if in.Parent != "" {
+		parent = ref(in.Parent)
+	}
+	var slots []object.Slot
+	switch v := in.Slots.Value.(type) {
+	case nil, object.None:
+	case *object.Dict:
+		for _, e := range v.Entries {
+			k, ok := e.Key.(object.Str)
+			if !ok {
+				return nil, batos.Errorf(batos.Invalid, "slots wants an object of names and values")
+			}
+			slots = append(slots, object.Slot{Name: string(k), Value: e.Value})
+		}
+	default:
+		return nil, batos.Errorf(batos.Invalid, "slots wants an object of names and values, not a %s", v.Kind())
+	}
+	oid, err := s.config.Kernel.New(r.Context(), s.person(), in.Name, parent, slots)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Created{OID: oid.String(), Name: in.Name}, nil
+}
+
+func (s *Server) set(r *http.Request) (any, error) {
+	var in wire.Set
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	tid, err := s.config.Kernel.Set(r.Context(), s.person(), ref(r.PathValue("target")), r.PathValue("slot"), orNone(in.Value.Value))
+	if err != nil {
+		return nil, err
+	}
+	return wire.Changed{TID: tid.String()}, nil
+}
+
+func (s *Server) define(r *http.Request) (any, error) {
+	var in wire.Def
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	names, err := s.config.Kernel.Def(r.Context(), s.person(), ref(r.PathValue("target")), in.Source)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Defined{Names: names}, nil
+}
+
+func (s *Server) eval(r *http.Request) (any, error) {
+	var in wire.Eval
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	var target batos.Ref
+	if in.Target != "" {
+		target = ref(in.Target)
+	}
+	v, err := s.config.Kernel.Eval(r.Context(), s.person(), target, in.Expression)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Result{Value: wire.Value{Value: orNone(v)}}, nil
+}

@@ -1,0 +1,234 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"batos"
+	"batos/genesis"
+	"batos/internal/kernel"
+	"batos/internal/wire"
+	"batos/object"
+)
+
+// textWidth bounds a slot's text for people, in characters.
+const textWidth = 200
+
+func (s *Server) status(r *http.Request) (any, error) {
+	at, release, err := s.config.Kernel.Awakened(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	stats := s.config.Image.Stats()
+	out := wire.Status{
+		Release: s.config.Release, Genesis: release, Awakened: at.AsTime(), Image: s.config.Dir, TID: s.config.Image.LastTID().String(),
+		Objects: stats.Objects, LogBytes: stats.LogBytes, Blobs: stats.BlobBytes,
+	}
+	if release == "" {
+		out.Genesis = genesis.Release
+	}
+	info, err := s.config.Kernel.Core()
+	if err != nil {
+		out.Core.Reason = err.Error()
+	} else {
+		out.Core = wire.Core{Online: true, Model: info.ModelID, Hash: info.Hash, Profile: info.Profile, Context: info.ContextTokens, Params: info.Params}
+	}
+	return out, nil
+}
+
+func (s *Server) inspect(r *http.Request) (any, error) {
+	at, err := moment(r.URL.Query().Get("at"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.config.Kernel.Inspect(r.Context(), ref(r.PathValue("target")), at)
+	if err != nil {
+		return nil, err
+	}
+	out := wire.Object{
+		OID: in.OID.String(), Name: in.Name, TID: in.TID.String(), Protection: protections[in.Protection], Creator: in.Creator.String(),
+		Parents: []string{}, Slots: []wire.Slot{}, Methods: []wire.Method{},
+	}
+	for _, p := range in.Parents {
+		out.Parents = append(out.Parents, p.Name)
+	}
+	for _, slot := range in.State.Slots() {
+		m, ok := slot.Value.(*object.Method)
+		if !ok {
+			text := object.Text(slot.Value, textWidth)
+			if ref, isRef := slot.Value.(object.Ref); isRef {
+				text = fmt.Sprintf("<%s %s>", batos.OID(ref), in.Names[batos.OID(ref)])
+			}
+			out.Slots = append(out.Slots, wire.Slot{Name: slot.Name, Kind: slot.Value.Kind().String(), Value: wire.Value{Value: slot.Value}, Text: text})
+			continue
+		}
+		wm := wire.MethodOf(m)
+		wm.TID = out.TID
+		if p := in.Provenance[m.Selector]; p != nil {
+			d := &object.Dict{}
+			for _, ps := range p.Slots() {
+				d.Entries = append(d.Entries, object.Entry{Key: object.Str(ps.Name), Value: ps.Value})
+			}
+			wm.Provenance = &wire.Value{Value: d}
+		}
+		out.Methods = append(out.Methods, wm)
+	}
+	return out, nil
+}
+
+var protections = map[object.Protection]string{object.Open: "open", object.Protected: "protected", object.Sealed: "sealed"}
+
+// moment reads a tid or a time; "" is now.
+func moment(s string) (batos.TID, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if tid, err := batos.ParseTID(s); err == nil {
+		return tid, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, batos.Errorf(batos.Invalid, "%.60q is neither a tid (t and 16 hex digits) nor a time such as 2026-11-23T01:02:03Z", s)
+	}
+	return batos.TIDAt(t), nil
+}
+
+func (s *Server) missions(r *http.Request) (any, error) {
+	all, err := s.config.Kernel.Missions(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := wire.Missions{Missions: []wire.Mission{}}
+	for _, m := range all {
+		w := mission(m)
+		w.Data, w.Brief = nil, nil
+		out.Missions = append(out.Missions, w)
+	}
+	return out, nil
+}
+
+func (s *Server) mission(r *http.Request) (any, error) {
+	oid, err := batos.ParseOID(r.PathValue("oid"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.config.Kernel.Mission(r.Context(), oid)
+	if err != nil {
+		return nil, err
+	}
+	return mission(m), nil
+}
+
+func mission(m kernel.Mission) wire.Mission {
+	out := wire.Mission{
+		OID: m.OID.String(), Receiver: m.Receiver.String(), Name: m.ReceiverName, Selector: string(m.Selector), State: m.State, Status: m.Status,
+		Began: m.Began.AsTime(), Attempts: m.Attempts, Inferences: m.Inferences, Tokens: m.Tokens, PromptTokens: m.PromptTokens,
+		Waiting: []string{}, Version: m.Version,
+	}
+	if m.Ended != 0 {
+		t := m.Ended.AsTime()
+		out.Ended = &t
+	}
+	for _, id := range m.Waiting {
+		out.Waiting = append(out.Waiting, string(id))
+	}
+	if m.Err != nil {
+		out.Error = &wire.Error{Code: m.Err.Code, Message: m.Err.Text}
+	}
+	if m.Data != nil {
+		out.Data = &wire.Value{Value: m.Data}
+	}
+	if m.Brief != nil {
+		out.Brief = &wire.Value{Value: m.Brief}
+	}
+	return out
+}
+
+func (s *Server) decide(r *http.Request) (any, error) {
+	oid, err := batos.ParseOID(r.PathValue("oid"))
+	if err != nil {
+		return nil, err
+	}
+	verbs := map[string]func(context.Context, kernel.Person, batos.OID) error{
+		"cancel": s.config.Kernel.Cancel, "approve": s.config.Kernel.Approve, "reject": s.config.Kernel.Reject,
+	}
+	do, ok := verbs[r.PathValue("verb")]
+	if !ok {
+		return nil, batos.Errorf(batos.NotFound, "a mission can be cancelled, approved or rejected, not %.40q", r.PathValue("verb"))
+	}
+	if err := do(r.Context(), s.person(), oid); err != nil {
+		return nil, err
+	}
+	m, err := s.config.Kernel.Mission(r.Context(), oid)
+	if err != nil {
+		return nil, err
+	}
+	return mission(m), nil
+}
+
+// events streams what happens as server-sent events, from ?after=SEQ on.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	after := s.config.Kernel.Events.Last()
+	if a := r.URL.Query().Get("after"); a != "" {
+		n, err := strconv.ParseUint(a, 10, 64)
+		if err != nil {
+			s.fail(w, r, batos.Errorf(batos.Invalid, "after=%.20q is not a number", a))
+			return
+		}
+		after = n
+	}
+	feed, stop := s.config.Kernel.Events.Subscribe(after)
+	defer stop()
+	out := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	if out.Flush() != nil {
+		return
+	}
+	alive := time.NewTicker(15 * time.Second)
+	defer alive.Stop()
+	for {
+		var err error
+		select {
+		case <-r.Context().Done():
+			return
+		case <-alive.C:
+			_, err = fmt.Fprint(w, ": alive\n\n")
+		case e := <-feed:
+			b, merr := json.Marshal(EventOf(e))
+			if merr != nil {
+				return
+			}
+			_, err = fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Kind, b)
+		}
+		if err != nil || out.Flush() != nil {
+			return
+		}
+	}
+}
+
+// EventOf is the wire form of a kernel's event.
+func EventOf(e kernel.Event) wire.Event {
+	out := wire.Event{Seq: e.Seq, Time: e.Time, Kind: e.Kind, Message: string(e.Message), Data: wire.Value{Value: object.None{}}}
+	if e.Mission != 0 {
+		out.Mission = e.Mission.String()
+	}
+	if e.Data != nil {
+		out.Data = wire.Value{Value: e.Data}
+	}
+	return out
+}
+
+func sortedKeys(m map[string]wire.Value) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,213 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"batos"
+	"batos/image"
+	"batos/internal/exec"
+	"batos/internal/mind"
+	"batos/object"
+)
+
+// inferTimeout bounds one inference, waiting in the engine's queue included.
+const inferTimeout = 5 * time.Minute
+
+// carryOut does what a suspended message wants of the world, writes the result
+// into its journal durably, and answers true when the message can run again.
+// Nothing is held meanwhile: no mailbox, no transaction.
+//
+// A message the image does not know yet is kept before its effect begins, so
+// that a crash resumes it. All effects of this release are repeatable: after a
+// crash one without a result is done again.
+func (k *Kernel) carryOut(f *flight, w *exec.WantedEffect) bool {
+	if w.External {
+		k.fail(f, batos.Errorf(batos.Denied, "%s would change the world outside; this release allows no such effect", w.Kind))
+		return false
+	}
+	if !f.stored {
+		if err := k.keep(k.live(), f, batos.Suspended, nil); err != nil {
+			k.stopped(f, err)
+			return false
+		}
+	}
+	ctx, cancel := context.WithCancel(k.ctx)
+	defer cancel()
+	if !f.suspend(cancel) {
+		k.fail(f, batos.Errorf(batos.Cancelled, "message %s was cancelled", f.rec.ID))
+		return false
+	}
+	result, book, err := k.effect(ctx, f, w)
+	if errors.Is(context.Cause(k.ctx), errStopping) {
+		return false // durable as suspended; the next start does it again
+	}
+	if f.isDoomed() {
+		k.fail(f, batos.Errorf(batos.Cancelled, "message %s was cancelled", f.rec.ID))
+		return false
+	}
+	var failure *batos.Error
+	if err != nil {
+		failure = asError(err, batos.Raised)
+	}
+	f.rec.Journal = append(f.rec.Journal, w.Done(result, failure))
+	if err := k.keep(k.live(), f, batos.Suspended, book); err != nil {
+		k.stopped(f, err)
+		return false
+	}
+	return true
+}
+
+// suspend notes how to end the effect; false if f was cancelled before.
+func (f *flight) suspend(cancel context.CancelFunc) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state, f.cancel = batos.Suspended, cancel
+	return !f.doomed
+}
+
+// effect carries out w. What it wants on record, book writes in the same
+// transaction as the journal's entry.
+func (k *Kernel) effect(ctx context.Context, f *flight, w *exec.WantedEffect) (result object.Value, book func(*image.Tx) error, err error) {
+	switch w.Kind {
+	case exec.EffectInfer:
+		return k.infer(ctx, f, w)
+	case exec.EffectTrial:
+		return k.trial(ctx, f, w.Args, w.Seq)
+	}
+	return nil, nil, batos.Errorf(batos.Invalid, "this release knows no effect of kind %q", w.Kind)
+}
+
+// infer asks the engine. The seed of a request that has none follows from the
+// message and the place in its journal, so that an inference that has to be
+// done again gives the same answer.
+func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (object.Value, func(*image.Tx) error, error) {
+	engine, _, info, err := k.core.use()
+	if err != nil {
+		return nil, nil, err
+	}
+	args := fieldsOf(w.Args)
+	request := requestFrom(args.get("request"))
+	if request.Seed == 0 {
+		request.Seed = uint64(batos.DeriveOID("seed", string(f.rec.ID)+w.Kind)) + uint64(w.Seq)
+	}
+	have := f.ledger.have()
+	if request.MaxTokens <= 0 || request.MaxTokens > have.Tokens {
+		request.MaxTokens = max(1, have.Tokens)
+	}
+	if err := f.ledger.infer(); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, inferTimeout)
+	defer cancel()
+	began := k.clock()
+	res, err := engine.Generate(ctx, request)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.ledger.spent(len(res.Tokens))
+	took := inference{
+		Persona: args.str("persona"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,
+		Tokens: int64(len(res.Tokens)), PromptTokens: int64(res.PromptTokens), Millis: k.clock().Sub(began).Milliseconds(),
+	}
+	book := func(tx *image.Tx) error {
+		if f.rec.Cycle == 0 {
+			return nil
+		}
+		d, err := loadDocket(tx, docketOID(f.rec.Cycle))
+		if err != nil {
+			return err
+		}
+		d.Inferences = append(d.Inferences, took)
+		d.Tokens += took.Tokens
+		d.Prompted += took.PromptTokens
+		return d.save(tx)
+	}
+	return resultValue(res, info), book, nil
+}
+
+// requestValue and requestFrom carry a request to the engine through the
+// image and a message's journal.
+func requestValue(r mind.Request) *object.Dict {
+	d := new(dict).str("text", r.Text)
+	if len(r.Tokens) > 0 {
+		l := &object.List{}
+		for _, t := range r.Tokens {
+			l.Items = append(l.Items, object.NewInt(int64(t)))
+		}
+		d.set("tokens", l)
+	}
+	if len(r.Chat) > 0 {
+		l := &object.List{}
+		for _, t := range r.Chat {
+			l.Items = append(l.Items, new(dict).str("role", string(t.Role)).str("text", t.Text).value())
+		}
+		d.set("chat", l)
+	}
+	stops := &object.List{}
+	for _, t := range r.StopTokens {
+		stops.Items = append(stops.Items, object.NewInt(int64(t)))
+	}
+	return d.str("adapter", r.Adapter).str("grammar", r.Grammar).set("stop", strList(r.Stop)).set("stop_tokens", stops).
+		int("max_tokens", int64(r.MaxTokens)).set("temperature", object.Float(r.Temperature)).set("top_p", object.Float(r.TopP)).
+		int("seed", int64(r.Seed)).value()
+}
+
+func requestFrom(v object.Value) mind.Request {
+	f := fieldsOf(v)
+	r := mind.Request{
+		Text: f.str("text"), Adapter: f.str("adapter"), Grammar: f.str("grammar"), Stop: stringsOf(f.get("stop")),
+		MaxTokens: int(f.int("max_tokens")), Temperature: float(f.get("temperature")), TopP: float(f.get("top_p")), Seed: uint64(f.int("seed")),
+	}
+	for _, t := range f.list("tokens") {
+		r.Tokens = append(r.Tokens, int32(intOf(t)))
+	}
+	for _, t := range f.list("stop_tokens") {
+		r.StopTokens = append(r.StopTokens, int32(intOf(t)))
+	}
+	for _, t := range f.list("chat") {
+		turn := fieldsOf(t)
+		r.Chat = append(r.Chat, mind.Turn{Role: mind.Role(turn.str("role")), Text: turn.str("text")})
+	}
+	if len(r.Tokens) > 0 || len(r.Chat) > 0 {
+		r.Text = ""
+	}
+	return r
+}
+
+func float(v object.Value) float32 {
+	switch v := v.(type) {
+	case object.Float:
+		return float32(v)
+	case object.Int:
+		i, _ := v.Int64()
+		return float32(i)
+	}
+	return 0
+}
+
+func resultValue(r *mind.Result, info mind.Info) *object.Dict {
+	tokens, logprobs := &object.List{}, &object.List{}
+	for _, t := range r.Tokens {
+		tokens.Items = append(tokens.Items, object.NewInt(int64(t)))
+	}
+	for _, p := range r.Logprobs {
+		logprobs.Items = append(logprobs.Items, object.Float(p))
+	}
+	return new(dict).str("text", r.Text).int("tokens", int64(len(r.Tokens))).int("prompt_tokens", int64(r.PromptTokens)).
+		str("stop", string(r.Stop)).str("model", info.ModelID).str("model_hash", r.Model).str("adapter", r.AdapterHash).
+		set("token_ids", tokens).set("logprobs", logprobs).value()
+}
+
+func resultFrom(v object.Value) *mind.Result {
+	f := fieldsOf(v)
+	r := &mind.Result{Text: f.str("text"), PromptTokens: int(f.int("prompt_tokens")), Stop: mind.Stop(f.str("stop")), Model: f.str("model_hash"), AdapterHash: f.str("adapter")}
+	for _, t := range f.list("token_ids") {
+		r.Tokens = append(r.Tokens, int32(intOf(t)))
+	}
+	for _, p := range f.list("logprobs") {
+		r.Logprobs = append(r.Logprobs, float(p))
+	}
+	return r
+}

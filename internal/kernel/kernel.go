@@ -1,0 +1,138 @@
+// Package kernel is the universal virtual machine: it takes messages, runs
+// each in a transaction of its own, keeps what must survive, and turns a
+// message that nobody understands into a mission.
+//
+// Read in this order: [Kernel] and [Config]; [Request] and [Outcome], what a
+// door hands in and gets back; run.go, the life of one message; mission.go,
+// how a failed look-up parks its message and what wakes it; gate.go, the only
+// way for generated code into a slot; effects.go, what messages may ask of
+// the world; person.go, what people do directly; awaken.go and resume.go,
+// the first start and every later one.
+//
+// What the kernel keeps in the image are sealed objects: records of messages,
+// dockets of missions, verdicts, provenance, corrections. They are reached
+// through the trees of kernel_obj or by OIDs derived from their names.
+package kernel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"batos"
+	"batos/image"
+	"batos/internal/exec"
+	"batos/internal/mind"
+	"batos/object"
+)
+
+// Config is what a kernel is started with.
+type Config struct {
+	Image *image.Image
+	// Mind finds the engine and its profile for the model in the image. Nil
+	// means that the cognitive core is offline.
+	Mind func(ctx context.Context, model Model) (mind.Engine, error)
+	// Profiles are the ways to speak to models, by name.
+	Profiles []mind.Profile
+	// Model is imported at the first awakening; nil leaves the image without.
+	Model *ModelSource
+	// Trial runs a candidate method in a process of its own.
+	Trial   Trier
+	Limits  exec.Limits
+	Lineage exec.Lineage // what one request at a door may spend; zero: DefaultLineage
+	Queue   int          // messages that may wait in line; 0: 10000
+	Release string       // of the binary, for provenance
+	Log     *slog.Logger // nil: slog.Default
+	Clock   func() time.Time
+}
+
+// Kernel is a running image. All methods are safe for concurrent use.
+type Kernel struct {
+	config  Config
+	im      *image.Image
+	runner  *exec.Runner
+	log     *slog.Logger
+	clock   func() time.Time
+	Events  Feed // what happened, for those who watch
+	boxes   *mailboxes
+	core    *core
+	ledgers ledgers
+	roots   roots
+
+	ctx    context.Context // ends when the kernel stops
+	stop   context.CancelCauseFunc
+	work   sync.WaitGroup // messages and effects under way
+	closed atomic.Bool
+
+	mu      sync.Mutex
+	flights map[batos.MessageID]*flight // messages that are not final
+
+	missions sync.Mutex // one mission is joined, begun or ended at a time
+	samples  samples
+}
+
+// errStopping is the cause of contexts that end because the kernel stops.
+var errStopping = errors.New("the system is stopping")
+
+// Start awakens the image if it is new, in one transaction, or resumes it:
+// whatever was queued, suspended or parked goes on. The result must be closed.
+func Start(ctx context.Context, c Config) (*Kernel, error) {
+	if c.Queue == 0 {
+		c.Queue = 10000
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Lineage == (exec.Lineage{}) {
+		c.Lineage = exec.DefaultLineage
+	}
+	k := &Kernel{config: c, im: c.Image, log: c.Log, clock: c.Clock, boxes: newMailboxes(c.Queue), flights: map[batos.MessageID]*flight{}}
+	k.ctx, k.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	k.core = newCore(c.Mind, c.Profiles)
+	k.runner = exec.New(exec.Config{Limits: c.Limits, Clock: c.Clock})
+	k.registerPrimitives()
+	if err := k.awaken(ctx); err != nil {
+		return nil, err
+	}
+	if err := k.openCore(ctx); err != nil {
+		return nil, err
+	}
+	if err := k.resume(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Close takes no more messages, lets those that run finish, and leaves what
+// waits for an effect or a mission to the next start. After ctx ends it stops
+// waiting; nothing acknowledged is lost either way. The image stays open.
+func (k *Kernel) Close(ctx context.Context) error {
+	if k.closed.Swap(true) {
+		return nil
+	}
+	k.stop(errStopping)
+	done := make(chan struct{})
+	go func() { k.work.Wait(); close(done) }()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	k.core.close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range k.flights {
+		f.release(&batos.Error{Code: batos.Busy, Text: "the system is stopping; the message goes on at the next start"})
+	}
+	return err
+}
+
+// now is the clock as a slot holds it.
+func (k *Kernel) now() object.Time { return object.Time(k.clock().UnixMicro()) }

@@ -1,0 +1,275 @@
+package kernel
+
+import (
+	"strconv"
+	"strings"
+
+	"batos"
+	"batos/internal/exec"
+	"batos/internal/mind"
+	"batos/object"
+)
+
+// registerPrimitives gives the genesis objects what they cannot do themselves.
+// Expected failures are answered as a dict with ok, code and error, since the
+// dialect has no way to catch one; the rest fails the message.
+func (k *Kernel) registerPrimitives() {
+	for name, fn := range map[string]func(*exec.Call) (object.Value, error){
+		"object.oid":          k.primOID,
+		"mind.infer":          k.primInfer,
+		"mind.compose":        k.primCompose,
+		"mind.read":           k.primRead,
+		"mind.serves":         k.primServes,
+		"mission.brief":       k.primBrief,
+		"mission.note":        k.primNote,
+		"mission.end":         k.primEnd,
+		"gate.audit":          k.primAudit,
+		"gate.trial":          k.primTrial,
+		"gate.install":        k.primInstall,
+		"gate.needs_approval": k.primNeedsApproval,
+	} {
+		k.runner.Primitive(name, exec.Primitive{Fn: fn})
+	}
+}
+
+// arity checks the number of positional arguments of a primitive.
+func arity(c *exec.Call, least, most int) error {
+	if n := len(c.Args()); n < least || n > most || len(c.Kwargs()) > 0 {
+		want := "exactly " + plural(least, "argument")
+		if least != most {
+			want = "at most " + plural(most, "argument")
+		}
+		return batos.Errorf(batos.Arity, "%s takes %s, got %d", c.Selector(), want, n+len(c.Kwargs()))
+	}
+	return nil
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strings.Join([]string{strconv.Itoa(n), what}, " ")
+}
+
+// primOID answers the receiver's number.
+func (k *Kernel) primOID(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 0, 0); err != nil {
+		return nil, err
+	}
+	return object.NewInt(int64(c.Receiver())), nil
+}
+
+// primServes: serves_(kind) tells whether the model in use can do such work.
+func (k *Kernel) primServes(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 1, 1); err != nil {
+		return nil, err
+	}
+	return c.Inline("serves", c.Args()[0], func() (object.Value, error) {
+		_, profile, _, err := k.core.use()
+		return object.Bool(err == nil && profile.Serves(mind.Kind(strOf(c.Args()[0])))), nil
+	})
+}
+
+// primCompose: compose_(kind, brief, attempts) answers the request that the
+// model's profile makes of a task: {ok, code, error, prompt, request}.
+func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 3, 3); err != nil {
+		return nil, err
+	}
+	kind, brief := strOf(c.Args()[0]), c.Args()[1]
+	var earlier []mind.Attempt
+	for i, a := range itemsOf(c.Args()[2]) {
+		f := fieldsOf(a)
+		earlier = append(earlier, mind.Attempt{Number: i + 1, Source: f.str("source"), Error: f.str("error")})
+	}
+	return c.Inline("compose", &object.Tuple{Items: c.Args()}, func() (object.Value, error) {
+		_, profile, _, err := k.core.use()
+		if err != nil {
+			return failed(err), nil
+		}
+		r, err := profile.Compose(taskFrom(kind, brief), earlier)
+		if err != nil {
+			return failed(err), nil
+		}
+		return new(dict).bool("ok", true).str("code", "").str("error", "").str("prompt", promptText(r)).set("request", requestValue(r)).value(), nil
+	})
+}
+
+// promptText is a request's prompt for people.
+func promptText(r mind.Request) string {
+	if len(r.Chat) == 0 {
+		return r.Text
+	}
+	var b strings.Builder
+	for _, t := range r.Chat {
+		b.WriteString(string(t.Role) + ": " + t.Text + "\n")
+	}
+	return b.String()
+}
+
+func failed(err error) object.Value {
+	e := asError(err, batos.Raised)
+	return new(dict).bool("ok", false).str("code", string(e.Code)).str("error", e.Text).str("source", "").
+		set("confidence", object.Float(0)).str("text", "").value()
+}
+
+// primInfer: infer_request_(request, persona) asks the model and answers
+// {text, tokens, prompt_tokens, stop, model, adapter, …}. The request is what
+// compose_ answered, or a dict with a text.
+func (k *Kernel) primInfer(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 1, 2); err != nil {
+		return nil, err
+	}
+	in := fieldsOf(c.Args()[0])
+	persona := ""
+	if len(c.Args()) == 2 {
+		persona = strOf(c.Args()[1])
+	}
+	request, prompt := in.get("request"), in.str("prompt")
+	if request == nil {
+		if prompt = in.str("text"); prompt == "" {
+			return nil, batos.Errorf(batos.Invalid, "%s wants a request with a text", c.Selector())
+		}
+		request = requestValue(mind.Request{Text: prompt, MaxTokens: int(in.int("max_tokens"))})
+	}
+	if persona != "" && persona != "base" && !personas[persona] {
+		return nil, batos.Errorf(batos.NotFound, "no adapter is named %s", quote(persona))
+	}
+	return c.Effect(exec.EffectInfer, false, new(dict).set("request", request).str("persona", persona).str("prompt", prompt).value())
+}
+
+// personas are the roles an inference can be asked in. Until an adapter is
+// imported for one, the base model answers for it, and the record says so.
+var personas = map[string]bool{"BRICK": true, "ROBIN": true, "BABS": true, "ALFRED": true}
+
+// primRead: read_(kind, brief, answer) makes source of what the model wrote:
+// {ok, code, error, source, confidence, text}.
+func (k *Kernel) primRead(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 3, 3); err != nil {
+		return nil, err
+	}
+	kind, brief, answer := strOf(c.Args()[0]), c.Args()[1], c.Args()[2]
+	return c.Inline("read", &object.Tuple{Items: c.Args()}, func() (object.Value, error) {
+		_, profile, _, err := k.core.use()
+		if err != nil {
+			return failed(err), nil
+		}
+		a, err := profile.Read(taskFrom(kind, brief), resultFrom(answer))
+		if err != nil {
+			f := failed(err).(*object.Dict)
+			for i, e := range f.Entries { // what was written is worth showing, also when it is no answer
+				switch strOf(e.Key) {
+				case "source":
+					f.Entries[i].Value = object.Str(a.Source)
+				case "confidence":
+					f.Entries[i].Value = object.Float(a.Confidence)
+				}
+			}
+			return f, nil
+		}
+		return new(dict).bool("ok", true).str("code", "").str("error", "").str("source", a.Source).str("text", a.Source).
+			set("confidence", object.Float(a.Confidence)).str("notes", a.Notes).value(), nil
+	})
+}
+
+// primBrief: brief_() answers the mission's brief made anew from the object as
+// it is now; a mission that the kernel did not begin keeps the brief it has.
+func (k *Kernel) primBrief(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 0, 0); err != nil {
+		return nil, err
+	}
+	v, _, err := c.Tx().Slot(c.Receiver(), "mission_brief")
+	if err != nil {
+		return nil, err
+	}
+	d, err := loadDocket(c.Tx(), docketOID(c.Receiver()))
+	if batos.CodeOf(err) == batos.NotFound {
+		return v, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	brief := fieldsOf(v)
+	return factsOf(c.Tx(), d.Receiver, d.Selector, brief.get("args"), brief.get("kwargs"))
+}
+
+// primNote: note_(kind, details) tells those who watch, once this is committed.
+func (k *Kernel) primNote(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 2, 2); err != nil {
+		return nil, err
+	}
+	details, ok := c.Args()[1].(*object.Dict)
+	if !ok {
+		return nil, batos.Errorf(batos.Invalid, "note_ wants a dict of details")
+	}
+	if t := turnOf(c); t != nil {
+		t.events = append(t.events, Event{Kind: strOf(c.Args()[0]), Mission: c.Receiver(), Data: details})
+	}
+	return object.None{}, nil
+}
+
+// primEnd: end_(status, failure) closes the mission's books and settles who
+// waits, in the transaction of the state that was entered. failure is None or
+// {code, text}.
+func (k *Kernel) primEnd(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 2, 2); err != nil {
+		return nil, err
+	}
+	if c.Authority() < batos.Genesis {
+		return nil, batos.Errorf(batos.Denied, "only the workflow itself may end a mission")
+	}
+	t := turnOf(c)
+	if t == nil {
+		return nil, batos.Errorf(batos.Denied, "a mission cannot be ended in a trial")
+	}
+	d, err := loadDocket(c.Tx(), docketOID(c.Receiver()))
+	if err != nil {
+		return nil, err
+	}
+	if !d.open() {
+		return nil, batos.Errorf(batos.Conflict, "the mission is over: it is %s", d.State)
+	}
+	status := strOf(c.Args()[0])
+	var failure *batos.Error
+	switch status {
+	case "complete":
+		if d.Installed == 0 {
+			return nil, batos.Errorf(batos.Denied, "the mission cannot be complete: nothing was installed by the gate")
+		}
+	case "cancelled":
+	case "failed":
+		failure = batos.Errorf(batos.MissionFailed, "no method could be proved for %q", d.Selector)
+		if f := fieldsOf(c.Args()[1]); f.str("text") != "" {
+			failure = &batos.Error{Code: missionCode(batos.Code(f.str("code"))), Text: f.str("text")}
+		}
+	default:
+		return nil, batos.Errorf(batos.Invalid, "a mission ends as complete, failed or cancelled, not as %s", quote(status))
+	}
+	woken, ended, err := k.endMission(c.Tx(), d, status, failure)
+	if err != nil {
+		return nil, err
+	}
+	for _, oid := range k.touchedByEnd(d) {
+		c.Vouch(oid)
+	}
+	t.woken, t.failed = append(t.woken, woken...), append(t.failed, ended...)
+	return object.None{}, nil
+}
+
+// missionCode keeps the codes that a mission may answer its waiters with.
+func missionCode(c batos.Code) batos.Code {
+	switch c {
+	case batos.Refused, batos.Offline, batos.Limit, batos.Timeout, batos.Covenant:
+		return c
+	}
+	return batos.MissionFailed
+}
+
+// touchedByEnd lists the kernel's objects that the end of a mission writes.
+func (k *Kernel) touchedByEnd(d *docket) []batos.OID {
+	out := []batos.OID{docketOID(d.Cycle), batos.OID(k.roots.open), batos.OID(k.roots.live)}
+	for _, id := range d.Waiting {
+		out = append(out, recordOID(id))
+	}
+	return out
+}

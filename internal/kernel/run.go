@@ -1,0 +1,300 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+
+	"batos"
+	"batos/image"
+	"batos/internal/codec"
+	"batos/internal/exec"
+	"batos/object"
+)
+
+// conflictRetries is how often a message runs again because others committed
+// first. Each retry means that somebody else made progress.
+const conflictRetries = 32
+
+// turn is one run of a message and what its primitives leave for after the
+// commit. It travels in the run's context.
+type turn struct {
+	kernel *Kernel
+	flight *flight
+	events []Event
+	woken  []batos.MessageID // parked messages that may go on
+	failed []Outcome         // parked messages that ended with the mission
+	ask    []batos.MessageID // parked messages whose mission awaits a person
+}
+
+type turnKey struct{}
+
+// turnOf finds the turn of a primitive's call.
+func turnOf(c *exec.Call) *turn {
+	t, _ := c.Context().Value(turnKey{}).(*turn)
+	return t
+}
+
+// process takes f from where it is to its end, or to where it must wait.
+//
+// A message holds its receiver's mailbox while it runs and at no other time:
+// effects and missions are waited for outside. So a step of this loop is: run
+// in a fresh transaction; commit, or keep what must survive and wait.
+func (k *Kernel) process(f *flight) {
+	for {
+		if err := k.boxes.enter(k.ctx, f.rec.Target); err != nil {
+			k.interrupted(f, err)
+			return
+		}
+		wanted := k.attempt(k.live(), f)
+		k.boxes.leave(f.rec.Target)
+		if wanted == nil || !k.carryOut(f, wanted) {
+			return
+		}
+	}
+}
+
+// interrupted ends f's time in this process when its turn never came.
+func (k *Kernel) interrupted(f *flight, err error) {
+	if errors.Is(context.Cause(k.ctx), errStopping) && f.stored {
+		return // Close releases who waits; the next start takes it up
+	}
+	k.fail(f, asError(err, batos.Busy))
+}
+
+// attempt runs f until it is done, failed or parked, and then answers nil, or
+// until it wants an effect.
+func (k *Kernel) attempt(ctx context.Context, f *flight) *exec.WantedEffect {
+	for try := 0; ; try++ {
+		if f.isDoomed() {
+			k.fail(f, batos.Errorf(batos.Cancelled, "message %s was cancelled", f.rec.ID))
+			return nil
+		}
+		f.setState(batos.Running)
+		t := &turn{kernel: k, flight: f}
+		tx, err := k.im.Begin(ctx)
+		if err != nil {
+			k.stopped(f, err)
+			return nil
+		}
+		out := k.runner.Run(context.WithValue(ctx, turnKey{}, t), tx, exec.Request{
+			Message: f.rec.Message, Journal: f.rec.Journal, Lineage: f.ledger.have(),
+		})
+		switch out.Status {
+		case exec.Done:
+			err := k.commit(ctx, tx, f, t, &out)
+			if err == nil {
+				return nil
+			}
+			tx.Abort()
+			if batos.CodeOf(err) == batos.Conflict && try < conflictRetries {
+				f.rec.Journal = out.Journal
+				continue
+			}
+			k.stopped(f, err)
+			return nil
+		case exec.Suspended:
+			tx.Abort()
+			f.rec.Journal = out.Journal
+			return out.Wanted
+		case exec.NotUnderstood:
+			tx.Abort()
+			f.rec.Journal = out.Journal
+			if err := k.park(ctx, f, out.Missing); err != nil {
+				if batos.CodeOf(err) == batos.Conflict && try < conflictRetries {
+					continue
+				}
+				k.fail(f, asError(err, batos.DoesNotUnderstand))
+				return nil
+			}
+			return nil
+		default:
+			tx.Abort()
+			f.rec.Journal = out.Journal
+			k.fail(f, out.Err)
+			return nil
+		}
+	}
+}
+
+// commit makes a run's effect, its outcome and its outbox durable in one
+// transaction, then tells everyone. A message that changed nothing and has no
+// record leaves none.
+func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, out *exec.Outcome) error {
+	rec := *f.rec
+	rec.State, rec.Value, rec.Journal = batos.Done, out.Value, nil
+	if rec.Value == nil {
+		rec.Value = object.None{}
+	}
+	if err := k.compareWithTrial(tx, f); err != nil {
+		return err
+	}
+	var outgoing []*record
+	if len(out.Outbox) > 0 {
+		left := f.ledger.have().Less(out.Usage)
+		for _, m := range out.Outbox {
+			r := &record{Message: m, Cycle: rec.Cycle, Synthesis: rec.Synthesis, State: batos.Queued, Received: k.now(), Left: left}
+			if err := k.enlist(tx, r); err != nil {
+				return err
+			}
+			outgoing = append(outgoing, r)
+		}
+	}
+	writes := tx.Dirty()
+	if writes || f.stored {
+		rec.Finished = k.now()
+		k.sample(tx, f, &rec)
+		if err := rec.save(tx); err != nil {
+			return err
+		}
+		if f.stored {
+			if err := k.delist(tx, rec.ID); err != nil {
+				return err
+			}
+		}
+		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: string(rec.Selector)})
+		if _, err := tx.Commit(ctx); err != nil {
+			return err
+		}
+	} else {
+		tx.Abort()
+	}
+	f.rec = &rec
+	f.ledger.take(out.Usage)
+	k.land(f, outcomeOf(&rec))
+	k.after(t, outgoing)
+	return nil
+}
+
+// after does what a committed turn asked for.
+func (k *Kernel) after(t *turn, outgoing []*record) {
+	for _, e := range t.events {
+		k.Events.publish(e)
+	}
+	for _, r := range outgoing {
+		k.take(r, true)
+	}
+	for _, o := range t.failed {
+		k.mu.Lock()
+		f := k.flights[o.ID]
+		k.mu.Unlock()
+		if f != nil {
+			k.land(f, o)
+		}
+	}
+	for _, id := range t.woken {
+		k.wake(id)
+	}
+	for _, id := range t.ask {
+		k.mu.Lock()
+		f := k.flights[id]
+		k.mu.Unlock()
+		if f != nil {
+			f.pending()
+		}
+	}
+}
+
+// enlist writes a new message's record and puts it among those to resume.
+func (k *Kernel) enlist(tx *image.Tx, r *record) error {
+	if err := r.save(tx); err != nil {
+		return err
+	}
+	return tx.Tree(k.roots.live).Set(object.Str(r.ID), object.Ref(recordOID(r.ID)))
+}
+
+// delist takes a message out of those to resume.
+func (k *Kernel) delist(tx *image.Tx, id batos.MessageID) error {
+	_, err := tx.Tree(k.roots.live).Delete(object.Str(id))
+	return err
+}
+
+// keep makes f durable as it stands: state, journal, what its lineage has
+// left. What also writes in the same transaction, if not nil.
+func (k *Kernel) keep(ctx context.Context, f *flight, state batos.MessageState, also func(*image.Tx) error) error {
+	rec := *f.rec
+	rec.State, rec.Left = state, f.ledger.have()
+	_, err := k.im.Update(ctx, func(tx *image.Tx) error {
+		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: string(state)})
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return k.enlist(tx, &rec)
+	})
+	if err != nil {
+		return err
+	}
+	f.rec, f.stored = &rec, true
+	f.setState(state)
+	return nil
+}
+
+// fail ends f with an error. A message the image knows is ended there too;
+// one that left no trace is forgotten with its answer.
+func (k *Kernel) fail(f *flight, failure *batos.Error) {
+	if f.rec.Cycle != 0 && k.abandonMission(f, failure) {
+		return
+	}
+	rec := *f.rec
+	rec.State, rec.Err, rec.Journal, rec.Finished = batos.Failed, failure, nil, k.now()
+	if failure.Code == batos.Cancelled {
+		rec.State = batos.Ended
+	}
+	if f.stored {
+		_, err := k.im.Update(k.live(), func(tx *image.Tx) error {
+			tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: "failed"})
+			if err := rec.save(tx); err != nil {
+				return err
+			}
+			return k.delist(tx, rec.ID)
+		})
+		if err != nil {
+			k.stopped(f, err)
+			return
+		}
+	}
+	f.rec = &rec
+	k.land(f, outcomeOf(&rec))
+}
+
+// stopped ends f's time in this process when the image itself would not go on:
+// a poisoned store, or a kernel that stops. What was durable stays so.
+func (k *Kernel) stopped(f *flight, err error) {
+	if errors.Is(context.Cause(k.ctx), errStopping) {
+		if f.stored {
+			return
+		}
+		err = batos.Errorf(batos.Busy, "the system is stopping; the message was not carried out")
+	}
+	k.log.Error("a message could not be committed", "message", f.rec.ID, "error", err)
+	k.land(f, Outcome{ID: f.rec.ID, State: batos.Failed, Err: asError(err, batos.StorePoisoned)})
+}
+
+// live is the context of transactions: a message that runs may finish while
+// the kernel stops.
+func (k *Kernel) live() context.Context { return context.WithoutCancel(k.ctx) }
+
+func (f *flight) isDoomed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doomed
+}
+
+// asError gives err a code if it has none.
+func asError(err error, code batos.Code) *batos.Error {
+	var e *batos.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if errors.Is(err, context.Canceled) {
+		return batos.Errorf(batos.Cancelled, "%w", err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return batos.Errorf(batos.Timeout, "%w", err)
+	}
+	return batos.Errorf(code, "%w", err)
+}
+
+// argsOf decodes a message's arguments.
+func argsOf(m *batos.Message) ([]object.Value, []object.Slot, error) { return codec.DecodeArgs(m.Args) }

@@ -1,0 +1,87 @@
+package kernel
+
+import (
+	"sync"
+
+	"batos"
+	"batos/image"
+	"batos/object"
+)
+
+// sampleEvery is the share of messages to a generated method that leave a
+// sample of input and change, for regression sets.
+const sampleEvery = 50
+
+// samples counts messages per method, volatile.
+type samples struct {
+	mu sync.Mutex
+	n  map[batos.OID]map[batos.Selector]int
+}
+
+// due reports whether this message to the method is one to keep: the first
+// and then every fiftieth.
+func (s *samples) due(oid batos.OID, sel batos.Selector) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n == nil {
+		s.n = map[batos.OID]map[batos.Selector]int{}
+	}
+	by := s.n[oid]
+	if by == nil {
+		by = map[batos.Selector]int{}
+		s.n[oid] = by
+	}
+	by[sel]++
+	return by[sel]%sampleEvery == 1
+}
+
+// sample keeps what a message to a generated method was given and what it
+// changed, now and then, in the message's own transaction. A sample that
+// cannot be made is left out: it is worth less than the message.
+func (k *Kernel) sample(tx *image.Tx, f *flight, rec *record) {
+	v, holder, ok, err := tx.Lookup(rec.Target, string(rec.Selector))
+	m, isMethod := v.(*object.Method)
+	if err != nil || !ok || !isMethod || m.Author != batos.Persona || !k.samples.due(holder, rec.Selector) {
+		return
+	}
+	changes, err := tx.Changes()
+	if err != nil {
+		return
+	}
+	var before, after []object.Entry
+	for _, c := range changes {
+		if c.OID != rec.Target {
+			continue
+		}
+		for _, s := range c.Slots {
+			before = append(before, object.Entry{Key: object.Str(s.Name), Value: orNone(s.Before)})
+			after = append(after, object.Entry{Key: object.Str(s.Name), Value: orNone(s.After)})
+		}
+	}
+	sp := tx.Savepoint()
+	oid, err := tx.Create(object.NewState(object.Sealed, batos.Genesis,
+		object.Slot{Name: "kind", Value: object.Str("sample")},
+		object.Slot{Name: "object", Value: object.Ref(rec.Target)},
+		object.Slot{Name: "method", Value: object.Ref(holder)},
+		object.Slot{Name: "selector", Value: object.Str(rec.Selector)},
+		object.Slot{Name: "version", Value: object.NewInt(int64(m.Version))},
+		object.Slot{Name: "args", Value: object.Bytes(rec.Args)},
+		object.Slot{Name: "before", Value: &object.Dict{Entries: before}},
+		object.Slot{Name: "after", Value: &object.Dict{Entries: after}},
+		object.Slot{Name: "value", Value: orNone(rec.Value)},
+	))
+	if err == nil {
+		key := &object.Tuple{Items: []object.Value{object.NewInt(int64(holder)), object.Str(rec.Selector), object.NewInt(int64(oid))}}
+		err = tx.Tree(k.roots.samples).Set(key, object.Ref(oid))
+	}
+	if err != nil {
+		tx.Rollback(sp)
+	}
+}
+
+func orNone(v object.Value) object.Value {
+	if v == nil {
+		return object.None{}
+	}
+	return v
+}
