@@ -1,0 +1,71 @@
+package exec
+
+import (
+	"batos"
+	"batos/object"
+)
+
+// lookup finds what answers to a name through an object, the candidate of a
+// trial included.
+func (x *run) lookup(oid batos.OID, name string) (object.Value, batos.OID, bool, error) {
+	if c := x.req.Candidate; c != nil && name == string(c.Selector) {
+		return x.lookupTried(oid, 0, name)
+	}
+	return x.tx.Lookup(oid, name)
+}
+
+// lookupAfter is lookup past the object after, for resend.
+func (x *run) lookupAfter(oid, after batos.OID, name string) (object.Value, batos.OID, bool, error) {
+	if c := x.req.Candidate; c != nil && name == string(c.Selector) {
+		return x.lookupTried(oid, after, name)
+	}
+	return x.tx.LookupAfter(oid, after, name)
+}
+
+// lookupTried walks in lookup order and finds the candidate where it would be
+// installed.
+func (x *run) lookupTried(start, after batos.OID, name string) (v object.Value, holder batos.OID, ok bool, err error) {
+	passed := after == 0
+	err = object.Walk(start, func(oid batos.OID) ([]batos.OID, bool, error) {
+		switch {
+		case !passed:
+			passed = oid == after
+		case oid == x.req.Candidate.OID:
+			v, ok = x.candidate, true
+		default:
+			var err error
+			if v, ok, err = x.tx.Slot(oid, name); err != nil {
+				return nil, false, err
+			}
+		}
+		if ok {
+			holder = oid
+			return nil, true, nil
+		}
+		parents, err := x.parents(oid)
+		return parents, false, err
+	})
+	return v, holder, ok, err
+}
+
+// parents lists what oid delegates to, reading nothing but its starred slots.
+func (x *run) parents(oid batos.OID) ([]batos.OID, error) {
+	names, err := x.tx.SlotNames(oid)
+	if err != nil {
+		return nil, err
+	}
+	var slots []object.Slot
+	for _, n := range names {
+		if !object.IsParent(n) {
+			continue
+		}
+		v, ok, err := x.tx.Slot(oid, n)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			slots = append(slots, object.Slot{Name: n, Value: v})
+		}
+	}
+	return object.NewState(object.Open, batos.Person, slots...).Parents(), nil
+}
