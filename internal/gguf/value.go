@@ -34,8 +34,11 @@ func (v Value) Bool() (value, ok bool) {
 
 // Uint gives an integer of any width that is not negative.
 func (v Value) Uint() (uint64, bool) {
+	if !v.set {
+		return 0, false
+	}
 	n, ok := integer(v.typ, v.raw)
-	return uint64(n), ok && v.set && (n >= 0 || v.typ == Uint64)
+	return uint64(n), ok && (n >= 0 || v.typ == Uint64)
 }
 
 // Float gives a float of either width.

@@ -23,11 +23,11 @@ import (
 // use. When the process ends, for whatever reason, every pending call gets a
 // *death and dead is closed.
 type child struct {
-	conn  net.Conn
-	kill  func()
-	dead  chan struct{} // closed after exit is set
-	exit  *death
-	write sync.Mutex
+	conn   net.Conn
+	signal func(os.Signal) error
+	dead   chan struct{} // closed after exit is set
+	exit   *death
+	write  sync.Mutex
 
 	mu      sync.Mutex
 	next    uint64
@@ -88,7 +88,7 @@ func start(exe string) (*child, error) {
 		_ = conn.Close()
 		return nil, batos.Errorf(batos.Offline, "engine: %s cannot be started: %w", exe, err)
 	}
-	c.kill = func() { _ = cmd.Process.Kill() } // an error means that it has ended
+	c.signal = cmd.Process.Signal
 	go c.read(ended)
 	return c, nil
 }
@@ -142,6 +142,9 @@ func (c *child) read(ended <-chan *death) {
 	c.mu.Unlock()
 	close(c.dead)
 }
+
+// kill ends the child now; it is no error that it has ended before.
+func (c *child) kill() { _ = c.signal(syscall.SIGKILL) }
 
 func (c *child) send(m call) error {
 	c.write.Lock()

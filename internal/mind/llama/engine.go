@@ -37,6 +37,8 @@ type Engine struct {
 	deaths   int       // in a row, without a request answered between
 	died     time.Time // the last of them
 	answered atomic.Bool
+
+	watch func(*child, op) // sees every call about to be sent, if set; tests injure children here
 }
 
 var _ mind.Engine = (*Engine)(nil)
@@ -285,6 +287,9 @@ func (e *Engine) ask(ctx context.Context, m call) (reply, error) {
 		}
 		if err != nil {
 			return reply{}, err
+		}
+		if e.watch != nil {
+			e.watch(c, m.Op)
 		}
 		rep, err := c.call(ctx, e.cfg.Grace, m, nil)
 		if errors.As(err, &d) {

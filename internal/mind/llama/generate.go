@@ -20,12 +20,12 @@ func (s *session) generate(r mind.Request) (*mind.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := s.ctx.Tokens() - len(prompt)
+	room := s.tokens - len(prompt)
 	switch {
 	case len(prompt) == 0:
 		return nil, batos.Errorf(batos.Invalid, "the prompt is empty")
 	case room <= 0:
-		return nil, batos.Errorf(batos.Invalid, "the prompt of %d tokens leaves no room in a context of %d", len(prompt), s.ctx.Tokens())
+		return nil, batos.Errorf(batos.Invalid, "the prompt of %d tokens leaves no room in a context of %d", len(prompt), s.tokens)
 	}
 	if r.MaxTokens == 0 || r.MaxTokens > room {
 		r.MaxTokens = room

@@ -160,6 +160,7 @@ func (s *server) do(m call) reply {
 type session struct {
 	model    *ggml.Model
 	ctx      *ggml.Context
+	tokens   int // room for prompt and answer; the context's own may be rounded up
 	adapters adapters
 	active   string       // hash of the adapter in force, "" is none
 	cached   []ggml.Token // whole chunks that the cache holds under active
@@ -187,7 +188,7 @@ func openSession(a openArgs, progress func(float64)) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{model: m, ctx: c}, nil
+	return &session{model: m, ctx: c, tokens: a.Context}, nil
 }
 
 // adapters holds loaded adapters, the last used first, up to a budget.
