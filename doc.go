@@ -2,4 +2,39 @@
 // language-model agents: object and transaction identifiers, selectors,
 // messages, authority and the closed set of error codes. It imports nothing
 // but the standard library, and everything else imports it.
+//
+// # A tour of the house
+//
+// Packages stand on floors and import only what is below; floors_test.go holds
+// them to it. From the ground up:
+//
+//   - internal/vfs is files: real, in memory, crashing and failing ones.
+//     internal/gguf reads and writes model files. genesis is the source of the
+//     primordial objects.
+//   - object is what a slot may hold and how objects delegate, without storage.
+//     image/store is the contract of a place that keeps revisions.
+//   - internal/codec makes bytes of objects. image/store/logstore is the
+//     append-only log; image/store/storetest is what every store must pass.
+//   - image is the public package: transactions over objects, trees and blobs,
+//     with history. It can be used on its own, as one uses ZODB.
+//   - internal/method is the dialect that methods are written in: Starlark with
+//     meters on everything. internal/mind is what a model is to the rest.
+//     internal/ggml binds the engine's library.
+//   - internal/exec runs one message in one transaction. internal/guardian
+//     audits generated source. internal/mind/llama is the engine process.
+//   - internal/quarantine tries a method in a process of its own.
+//     internal/forge trains models on the engine's library.
+//   - internal/kernel takes messages, keeps what must survive, and turns what
+//     nobody understands into missions. seedmind is the model that ships.
+//   - internal/wire is the JSON of the doors; internal/door has the doors;
+//     cmd/batos is the program.
+//
+// # The main path
+//
+// batos send → door/http → [kernel.Kernel.Submit] → [exec.Runner.Run] → a
+// look-up fails → [kernel.Kernel.park] makes a mission → the states in
+// genesis/objects run as messages: plan, gather, write (an inference through
+// internal/mind), audit (internal/guardian), try (internal/quarantine) → the
+// gate installs method and provenance in one commit with the wake-up → the
+// parked message runs again and answers.
 package batos
