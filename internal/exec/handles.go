@@ -3,7 +3,6 @@ package exec
 import (
 	"encoding/hex"
 	"fmt"
-	"iter"
 
 	"go.starlark.net/starlark"
 
@@ -41,6 +40,13 @@ func (b blobHandle) Call(_ *method.Run, name string, args starlark.Tuple, kwargs
 	return starlark.String(hex.EncodeToString(b.Hash[:])), nil
 }
 
+// What the dialect's budget is charged for trees, in bytes: a look at one, and
+// one entry of an answer.
+const (
+	treeCost  = 512
+	entryCost = 64
+)
+
 // treeHandle is a tree as code sees it. Containers in its values are owned by
 // their key, so that a change inside one is kept.
 type treeHandle struct {
@@ -67,6 +73,9 @@ func unpack(name string, args starlark.Tuple, kwargs []starlark.Tuple, pairs ...
 func (t *treeHandle) Call(r *method.Run, name string, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if t.x.halted != nil {
 		return nil, errHalted
+	}
+	if err := r.Charge(treeCost); err != nil {
+		return nil, err
 	}
 	var key, other starlark.Value
 	switch name {
@@ -116,7 +125,10 @@ func (t *treeHandle) owner(key object.Value) method.Owner {
 }
 
 // Lookup implements [method.Mapping].
-func (t *treeHandle) Lookup(_ *method.Run, key starlark.Value) (starlark.Value, bool, error) {
+func (t *treeHandle) Lookup(r *method.Run, key starlark.Value) (starlark.Value, bool, error) {
+	if err := r.Charge(treeCost); err != nil {
+		return nil, false, err
+	}
 	k, err := t.x.vm.Freeze(key)
 	if err != nil {
 		return nil, false, err
@@ -137,8 +149,11 @@ func (t *treeHandle) thaw(key, v object.Value) (starlark.Value, error) {
 }
 
 // Store implements [method.Mapping].
-func (t *treeHandle) Store(_ *method.Run, key, v starlark.Value) error {
+func (t *treeHandle) Store(r *method.Run, key, v starlark.Value) error {
 	x := t.x
+	if err := r.Charge(treeCost); err != nil {
+		return err
+	}
 	if err := x.mayWriteTree(t.tree); err != nil {
 		return err
 	}
@@ -232,13 +247,15 @@ func (t *treeHandle) list(name string, args starlark.Tuple, kwargs []starlark.Tu
 		return nil, err
 	}
 	var out []starlark.Value
-	var seq iter.Seq2[object.Entry, error] = t.x.tx.Tree(t.tree).Range(from, to)
-	for e, err := range seq {
+	for e, err := range t.x.tx.Tree(t.tree).Range(from, to) {
 		if err != nil {
 			return nil, err
 		}
 		if limit >= 0 && len(out) == limit {
 			break
+		}
+		if err := t.x.vm.Charge(entryCost); err != nil {
+			return nil, err
 		}
 		var v starlark.Value
 		switch name {

@@ -14,13 +14,11 @@ type Lineage struct {
 	Written    int64 // bytes of slot and tree values to be written
 }
 
-// DefaultLineage is the budget of a request at a door unless configured
+// DefaultLineage is the budget of a request at a door, unless configured
 // otherwise.
-func DefaultLineage() Lineage {
-	return Lineage{
-		Inferences: 8, Tokens: 16 << 10, SendLater: 1000, Hops: 32,
-		Missions: 4, NewObjects: 10_000, Written: 64 << 20,
-	}
+var DefaultLineage = Lineage{
+	Inferences: 8, Tokens: 16 << 10, SendLater: 1000, Hops: 32,
+	Missions: 4, NewObjects: 10_000, Written: 64 << 20,
 }
 
 // Less gives what is left of l after a run that used u. Inferences, tokens and

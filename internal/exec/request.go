@@ -12,7 +12,7 @@ type Request struct {
 	// Journal is what earlier runs of this message recorded, oldest first.
 	Journal []Effect
 	// Lineage is what the message's lineage may still spend. The zero Lineage
-	// allows nothing; a message fresh from a door has the Runner's [Config.Lineage].
+	// allows nothing; a message fresh from a door has [DefaultLineage].
 	Lineage Lineage
 	// Candidate, if not nil, is a method to try as if it were installed. Such
 	// a run leaves no volatile slots behind; its transaction is a scratch one.

@@ -50,6 +50,9 @@ func New(c Config) *Runner {
 	return &Runner{config: c, primitives: builtins()}
 }
 
+// DoesNotUnderstand is the primitive that ends a run as [NotUnderstood].
+const DoesNotUnderstand = "kernel.does_not_understand"
+
 // Primitive is a function of the release that a slot can name.
 type Primitive struct {
 	// Receiver is a marker: a slot that look-up through the receiver must find
