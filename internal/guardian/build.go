@@ -86,7 +86,7 @@ func localsOf(f any) int {
 // method builds the whole method. Its blocks end up in b.blocks.
 func (b *builder) method(def *syntax.DefStmt) *fn {
 	f := b.g.newFn(def.Name.Name)
-	b.g.raise(f.rest, mutable|holdsMutable) // arguments come from elsewhere
+	b.g.raise(f.rest, foreign) // arguments come from elsewhere
 	b.body(f, def.Params, func() {
 		b.stmts(def.Body)
 		_, end := def.Span()
@@ -415,7 +415,7 @@ func (b *builder) target(e syntax.Expr, n node) {
 	case *syntax.DotExpr:
 		b.expr(e.X)
 		b.g.raise(n, stored)
-		b.site(site{kind: assigns, pos: e.NamePos, what: shortText(e)})
+		b.site(site{kind: assigns, pos: e.Name.NamePos, what: shortText(e)})
 	case *syntax.IndexExpr:
 		x := b.expr(e.X)
 		b.expr(e.Y)
@@ -450,7 +450,9 @@ func (b *builder) augment(s *syntax.AssignStmt) {
 			result = b.g.fresh(0)
 			b.g.connect(edge{kind: grown, a: old, b: result, other: y})
 			b.g.connect(edge{kind: joined, a: old, b: result, other: y})
-			b.site(site{kind: grows, pos: s.OpPos, on: old, by: y, what: shortText(lhs)})
+			if _, slot := lhs.(*syntax.DotExpr); !slot { // that is noted below
+				b.site(site{kind: grows, pos: s.OpPos, on: old, by: y, what: shortText(lhs)})
+			}
 		}
 	case syntax.STAR_EQ:
 		result = b.repeated(old, y)
@@ -462,7 +464,7 @@ func (b *builder) augment(s *syntax.AssignStmt) {
 		b.write(l, result)
 	case *syntax.DotExpr:
 		b.g.raise(result, stored)
-		b.site(site{kind: assigns, pos: l.NamePos, what: shortText(l)})
+		b.site(site{kind: assigns, pos: l.Name.NamePos, what: shortText(l)})
 	case *syntax.IndexExpr:
 		// the container was noted above; what it now holds is what it held, grown
 	}

@@ -80,7 +80,7 @@ func (b *builder) offer(a, with node, name string, pos syntax.Position) {
 func (b *builder) moduleCall(name string, e *syntax.CallExpr) node {
 	b.arguments(e.Args)
 	if name == "decode" {
-		return b.g.fresh(mutable | holdsMutable)
+		return b.g.fresh(foreign)
 	}
 	return scalar
 }
@@ -137,10 +137,6 @@ func (b *builder) builtin(name string, e *syntax.CallExpr) node {
 	return b.send(name, all, e.Lparen)
 }
 
-// isLowered reports whether name is a function that parsing put in place of
-// an f-string: no program can type it.
-func isLowered(name string) bool { return len(name) > 0 && name[0] >= 0x80 }
-
 func (b *builder) getattr(e *syntax.CallExpr, args arguments) node {
 	if len(args.positional) == 0 {
 		return b.send("getattr", args.all(), e.Lparen)
@@ -169,6 +165,7 @@ func (b *builder) send(name string, args []node, pos syntax.Position) node {
 		if a == scalar {
 			continue
 		}
+		b.g.raise(a, stored) // whoever gets it may keep it
 		b.site(site{kind: passes, pos: pos, on: a, by: elsewhere, what: name})
 		b.offer(a, elsewhere, name, pos)
 	}
@@ -198,7 +195,11 @@ func (b *builder) methodCall(d *syntax.DotExpr, e *syntax.CallExpr) node {
 		b.offer(a, scalar, name, e.Lparen)
 	}
 	if mutators[name] {
-		for _, a := range all {
+		contents := all
+		if keyed[name] && len(args.positional) > 0 && args.plain {
+			contents = all[1:]
+		}
+		for _, a := range contents {
 			if extenders[name] {
 				a = b.elementOf(a)
 			}
@@ -212,7 +213,11 @@ func (b *builder) methodCall(d *syntax.DotExpr, e *syntax.CallExpr) node {
 		if n == scalar {
 			n = b.g.fresh(0)
 		}
-		for _, a := range all { // the default
+		defaults := all
+		if len(args.positional) > 0 && args.plain {
+			defaults = all[1:]
+		}
+		for _, a := range defaults {
 			b.g.connect(edge{kind: flow, a: a, b: n})
 		}
 		return n

@@ -30,9 +30,6 @@ import (
 	"batos"
 )
 
-// MaxSource is the longest source of one method, in bytes.
-const MaxSource = 64 << 10
-
 // Options say what the method is for.
 type Options struct {
 	// Selector is the name that the def must have; "" accepts any.
@@ -72,8 +69,8 @@ type Rule string
 
 const (
 	Size        Rule = "size"        // source too long or too deeply nested
-	Syntax      Rule = "syntax"      // not a program of the dialect
-	Shape       Rule = "shape"       // not exactly one def with self first
+	Syntax      Rule = "syntax"      // not one def of the dialect
+	Shape       Rule = "shape"       // self is not the first parameter, or is assigned
 	Name        Rule = "selector"    // the def has another name
 	Arity       Rule = "arity"       // the def does not accept the message
 	Toplevel    Rule = "toplevel"    // code that would run before the method is called
@@ -170,6 +167,7 @@ func (r *Report) Err() error {
 type audit struct {
 	opts   Options
 	report Report
+	work   int // edges and blocks looked at; tests hold it to the source's length
 }
 
 func (a *audit) find(line, col int32, rule Rule, sev Severity, format string, args ...any) {

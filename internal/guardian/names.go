@@ -44,6 +44,10 @@ var (
 	// argument itself.
 	extenders = words("difference_update extend intersection_update symmetric_difference_update update")
 
+	// keyed mutators begin with a key or position, which they do not keep as
+	// something that could change.
+	keyed = words("delete discard insert pop put remove set setdefault")
+
 	// slotChangers are the selectors of traits_obj that change the
 	// receiver's slots.
 	slotChangers = words("deleteSlot_ delete_slot_ removeSlot_ remove_slot_ setSlot_value_ set_slot_")
@@ -64,10 +68,14 @@ func knownMethod(name string) bool {
 // functions and modules, and root names.
 func defined(name string) bool {
 	return constants[name] || modules[name] || scalarFunctions[name] || copyFunctions[name] || otherFunctions[name] ||
-		isRoot(name)
+		isRoot(name) || isLowered(name)
 }
 
 // isRoot reports whether a global name is that of a root object.
 func isRoot(name string) bool {
 	return strings.HasSuffix(name, "_obj") || name == "active_cycles"
 }
+
+// isLowered reports whether name is a function that parsing puts in place of
+// an f-string or its fields: no program can type it.
+func isLowered(name string) bool { return strings.HasPrefix(name, "·") }

@@ -3,10 +3,12 @@ package guardian
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"batos"
+	"batos/internal/method"
 
 	"go.starlark.net/resolve"
 	"go.starlark.net/syntax"
@@ -22,23 +24,24 @@ const (
 
 // run audits src into a.report.
 func (a *audit) run(src string) {
-	if len(src) > MaxSource {
-		a.find(1, 1, Size, Refusal, "the source has %d bytes; a method may have %d", len(src), MaxSource)
+	if len(src) > method.MaxSource {
+		a.find(1, 1, Size, Refusal, "the source has %d bytes; a method may have %d", len(src), method.MaxSource)
 		return
 	}
 	if i := invalidUTF8(src); i >= 0 {
 		a.find(int32(1+strings.Count(src[:i], "\n")), 1, Syntax, Refusal, "the source is not UTF-8 text")
 		return
 	}
-	file, err := parse(src)
+	def, err := method.Parse(parsedAs, src)
 	if err != nil {
 		a.syntaxError(src, err)
 		return
 	}
-	def := a.onlyDef(file)
-	if def == nil || !a.shallow(def) {
+	if !a.shallow(def) {
 		return
 	}
+	// Every free name is let through here; rules.go says which are unknown.
+	file := &syntax.File{Path: parsedAs, Stmts: []syntax.Stmt{def}, Options: dialect}
 	if err := resolve.File(file, func(string) bool { return true }, func(string) bool { return false }); err != nil {
 		a.resolveErrors(err)
 		return
@@ -47,6 +50,12 @@ func (a *audit) run(src string) {
 	a.rules(def)
 	a.covenant(def)
 }
+
+// parsedAs is the file name that positions of the source begin with.
+const parsedAs = "method"
+
+// dialect are the parts of the language that the resolver lets through.
+var dialect = &syntax.FileOptions{Set: true, While: true, Recursion: true}
 
 func invalidUTF8(s string) int {
 	for i, r := range s {
@@ -60,16 +69,30 @@ func invalidUTF8(s string) int {
 }
 
 func (a *audit) syntaxError(src string, err error) {
-	line, col, msg := int32(1), int32(1), err.Error()
-	var se syntax.Error
-	if errors.As(err, &se) {
-		line, col, msg = se.Pos.Line, se.Pos.Col, se.Msg
-	}
-	text := "syntax error: " + msg
+	line, col, msg := position(err.Error())
 	if h := syntaxHint(src, int(line)); h != "" {
-		text += ": " + h
+		msg += ": " + h
+	} else if strings.Contains(msg, " one def ") {
+		msg += ": write def " + a.wanted()
 	}
-	a.find(line, col, Syntax, Refusal, "%s", text)
+	a.find(line, col, Syntax, Refusal, "%s", msg)
+}
+
+// position takes "method:LINE:COL: text" apart; line is 0 if there is none.
+func position(text string) (line, col int32, msg string) {
+	rest, ok := strings.CutPrefix(text, parsedAs+":")
+	if !ok {
+		return 0, 0, text
+	}
+	parts := strings.SplitN(rest, ":", 3)
+	if len(parts) == 3 {
+		l, err1 := strconv.Atoi(parts[0])
+		c, err2 := strconv.Atoi(parts[1])
+		if err1 == nil && err2 == nil {
+			return int32(l), int32(c), strings.TrimSpace(parts[2])
+		}
+	}
+	return 0, 0, strings.TrimSpace(rest)
 }
 
 func (a *audit) resolveErrors(err error) {
@@ -81,38 +104,6 @@ func (a *audit) resolveErrors(err error) {
 	for _, e := range list {
 		a.find(e.Pos.Line, e.Pos.Col, Syntax, Refusal, "%s", e.Msg)
 	}
-}
-
-// onlyDef gives the one def that the file is, or nil after saying what else
-// it is.
-func (a *audit) onlyDef(f *syntax.File) *syntax.DefStmt {
-	var def *syntax.DefStmt
-	ok := true
-	for _, s := range f.Stmts {
-		pos := stmtPos(s)
-		switch s := s.(type) {
-		case *syntax.DefStmt:
-			if def == nil {
-				def = s
-				continue
-			}
-			ok = false
-			a.find(pos.Line, pos.Col, Shape, Refusal, "a second def, %s: a method is one def; put helpers inside it", s.Name.Name)
-		case *syntax.LoadStmt:
-			ok = false
-			a.find(pos.Line, pos.Col, Toplevel, Refusal, "load is not allowed: json, math and time are there without it")
-		default:
-			ok = false
-			a.find(pos.Line, pos.Col, Toplevel, Refusal, "a statement outside the def: write the def alone")
-		}
-	}
-	if def == nil && ok {
-		a.find(1, 1, Shape, Refusal, "there is no def: write one complete def %s", a.wanted())
-	}
-	if !ok {
-		return nil
-	}
-	return def
 }
 
 // wanted writes the first line of the def that is asked for.
@@ -437,16 +428,10 @@ var hints = map[string]string{
 	"del":      "there is no del: use pop on the list or dict",
 	"global":   "there is no global: state lives in self's slots",
 	"nonlocal": "there is no nonlocal: state lives in self's slots",
+	"load":     "load is not allowed: json, math and time are there without it",
 	"assert":   "there is no assert: use if and fail(text)",
 	"yield":    "there are no generators: build a list and return it",
 	"async":    "there is no async: write a plain def",
 	"await":    "there is no await: call it",
 	"match":    "there is no match: use if and elif",
-}
-
-// dialect are the parts of the language beyond the core.
-var dialect = &syntax.FileOptions{Set: true, While: true, Recursion: true}
-
-func parse(src string) (*syntax.File, error) {
-	return dialect.Parse("method", src, 0)
 }

@@ -41,6 +41,7 @@ func (a *audit) covenant(def *syntax.DefStmt) {
 		}
 	}
 	a.walk(b)
+	a.work += b.g.work + len(b.g.nodes) + len(b.sites)
 }
 
 // settle computes which functions change state: those with a site that does,
@@ -74,7 +75,7 @@ func (b *builder) settle() {
 				if id := g.nodes[s.on].fn; id != noFunction {
 					callers[at(id)] = append(callers[at(id)], f)
 				}
-				if g.is(s.on, holdsFunction) {
+				if g.is(s.on, function<<perLevel) {
 					callers[g.many] = append(callers[g.many], f)
 				}
 				continue
@@ -109,12 +110,12 @@ func (b *builder) effect(s site) effect {
 		if !g.is(s.by, mutable) || !g.is(s.on, mutable) { // known code, or nothing to change
 			return effect{}
 		}
-		return effect{changes: g.is(s.on, state|holdsState), gives: true}
+		return effect{changes: g.is(s.on, anyState), gives: true}
 	case calls, offers:
 		var e effect
 		for _, id := range [...]int32{g.nodes[s.on].fn, manyFunction} {
 			switch {
-			case id == manyFunction && (g.nodes[s.on].fn == id || g.is(s.on, holdsFunction)):
+			case id == manyFunction && (g.nodes[s.on].fn == id || g.is(s.on, function<<perLevel)):
 				e.changes, e.touches = e.changes || g.many.changes, e.touches || g.many.touches
 			case id >= 0:
 				e.changes, e.touches = e.changes || g.fns[id].changes, e.touches || g.fns[id].touches
@@ -186,6 +187,7 @@ func (a *audit) walk(b *builder) {
 		n := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
 		n.queued = false
+		a.work += 1 + len(n.steps) + len(n.succs)
 		if effects[n] == nil {
 			for _, st := range n.steps {
 				effects[n] = append(effects[n], b.stepEffect(st))

@@ -87,7 +87,9 @@ func (a *audit) rules(def *syntax.DefStmt) {
 				reads = append(reads, n.Name.Name)
 			}
 		case *syntax.Ident:
-			a.identName(n)
+			if n != def.Name { // signature looks at that
+				a.identName(n)
+			}
 		}
 		return true
 	})
@@ -103,7 +105,7 @@ func sorted[T ~string](s []T) []T {
 
 // dotName refuses slots of the kernel and, for generated code, volatile ones.
 func (a *audit) dotName(d *syntax.DotExpr, covenant, assigned bool) {
-	name, p := d.Name.Name, d.NamePos
+	name, p := d.Name.Name, d.Name.NamePos
 	if covenant {
 		return
 	}

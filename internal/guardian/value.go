@@ -5,10 +5,9 @@ package guardian
 // and the versions of variables, its edges say how one came from another.
 //
 // Every fact is a bit that only ever rises, and every edge is looked at again
-// only when a bit of one of its ends rose. With eight bits and edges
-// proportional to the source that is linear. Precision is deliberately one
-// level deep: what a container holds is one set of facts, however deeply it
-// is nested.
+// only when a bit of one of its ends rose. With twelve bits and edges
+// proportional to the source that is linear. Containers are told apart three
+// levels deep: a value, what is inside it, and what is deeper.
 
 // node is an index into graph.nodes.
 type node int32
@@ -17,41 +16,45 @@ type node int32
 // anything: numbers, strings, None.
 const scalar node = 0
 
-// fact is a set of things that may be true of a value.
-type fact uint8
+// fact is a set of things that may be true of a value, four bits for each
+// level.
+type fact uint16
 
 const (
 	state    fact = 1 << iota // it is, or is part of, what a slot held when it was read
 	stored                    // it was put into a slot, or into something of a slot, at some point
 	mutable                   // it may be a container or an object: something that can change
 	function                  // it may be a function of this method
-
-	holdsState // the same of what it contains
-	holdsStored
-	holdsMutable
-	holdsFunction
 )
 
+// The same facts of what is inside a value, and of what is deeper.
 const (
-	ownFacts   = state | stored | mutable | function
-	heldFacts  = holdsState | holdsStored | holdsMutable | holdsFunction
-	heldShift  = 4
-	everything = mutable | holdsMutable | state | holdsState // what a send may answer
+	perLevel = 4
+	own      = state | stored | mutable | function
+	inside   = own << perLevel
+	deeper   = inside << perLevel
+
+	anyState  = state | state<<perLevel | state<<(2*perLevel)
+	anyStored = stored | stored<<perLevel | stored<<(2*perLevel)
+	// everything is what a slot may hold, or a send may answer.
+	everything = anyState | mutable | mutable<<perLevel | mutable<<(2*perLevel)
+	// foreign is an argument: a container that holds others, of unknown depth.
+	foreign = mutable | mutable<<perLevel | mutable<<(2*perLevel)
 )
 
-// held turns facts of an element, or of what it holds, into facts of the
-// container.
-func (f fact) held() fact { return f&ownFacts<<heldShift | f&heldFacts }
+// held turns facts of an element into facts of its container.
+func (f fact) held() fact {
+	return f&(own|inside)<<perLevel | f&deeper
+}
 
 // element turns facts of a container into those of its elements.
 func (f fact) element() fact {
-	e := f & heldFacts >> heldShift
-	e |= f & heldFacts
-	if f&state != 0 { // what a slot holds contains anything
+	e := f&(inside|deeper)>>perLevel | f&deeper
+	if f&state != 0 {
 		e |= everything
 	}
 	if f&stored != 0 {
-		e |= stored | holdsStored
+		e |= anyStored
 	}
 	return e
 }
@@ -79,14 +82,14 @@ type edge struct {
 	kind  edgeKind
 	a, b  node
 	other node  // joined, grown
-	call  int32 // applied
+	call  int32 // applied, offered
+	due   bool  // in the queue
 }
 
 type vertex struct {
 	facts fact
 	fn    int32   // noFunction, manyFunction or the one function it may be
 	edges []int32 // edges to look at when the facts or fn change
-	dirty bool
 }
 
 type graph struct {
@@ -94,8 +97,9 @@ type graph struct {
 	edges []edge
 	calls []call
 	fns   []*fn
-	many  *fn // stands for all functions whose calls can't be told apart
-	queue []node
+	many  *fn     // stands for all functions whose calls can't be told apart
+	queue []int32 // edges to look at
+	work  int     // edges looked at
 }
 
 // call is one call whose callee is a value of the method.
@@ -157,14 +161,20 @@ func (g *graph) connect(e edge) {
 			g.nodes[n].edges = append(g.nodes[n].edges, i)
 		}
 	}
-	g.push(e.a)
-	g.push(e.b)
+	g.look(i)
 }
 
+func (g *graph) look(i int32) {
+	if e := &g.edges[i]; !e.due {
+		e.due = true
+		g.queue = append(g.queue, i)
+	}
+}
+
+// push has every edge of n looked at again.
 func (g *graph) push(n node) {
-	if v := &g.nodes[n]; n != scalar && !v.dirty {
-		v.dirty = true
-		g.queue = append(g.queue, n)
+	for _, i := range g.nodes[n].edges {
+		g.look(i)
 	}
 }
 
@@ -210,24 +220,23 @@ func (g *graph) is(n node, f fact) bool { return g.nodes[n].facts&f != 0 }
 // solve brings all facts to their least fixpoint.
 func (g *graph) solve() {
 	for len(g.queue) > 0 {
-		n := g.queue[len(g.queue)-1]
+		i := g.queue[len(g.queue)-1]
 		g.queue = g.queue[:len(g.queue)-1]
-		g.nodes[n].dirty = false
-		for i := 0; i < len(g.nodes[n].edges); i++ {
-			g.apply(g.edges[g.nodes[n].edges[i]])
-		}
+		g.edges[i].due = false
+		g.apply(g.edges[i])
 	}
 }
 
-// back carries to a what became true of b through another name: it was put
+// back carries to a what became true of b, another name for it: it was put
 // into a slot, or was given new contents.
 func (g *graph) back(a, b node) {
 	if g.is(a, mutable) {
-		g.raise(a, g.nodes[b].facts&(stored|heldFacts))
+		g.raise(a, g.nodes[b].facts&(stored|inside|deeper))
 	}
 }
 
 func (g *graph) apply(e edge) {
+	g.work++
 	a, b := g.nodes[e.a].facts, g.nodes[e.b].facts
 	switch e.kind {
 	case flow:
@@ -239,31 +248,31 @@ func (g *graph) apply(e edge) {
 			g.escape(g.nodes[e.a].fn)
 		}
 		g.raise(e.b, a.held())
-		if a&mutable != 0 {
-			g.raise(e.a, b&heldFacts&^holdsFunction)
-			if b&(state|stored|holdsStored) != 0 {
-				g.raise(e.a, stored|holdsStored)
+		if a&mutable != 0 { // what was done to the elements of b was done to a
+			g.raise(e.a, b&deeper|b&deeper>>perLevel)
+			if b&(state|stored|stored<<perLevel) != 0 {
+				g.raise(e.a, anyStored)
 			}
 		}
 	case elem:
 		g.raise(e.b, a.element())
-		if a&holdsFunction != 0 {
+		if a&(function<<perLevel) != 0 {
 			g.become(e.b, manyFunction)
 		}
 		if a&mutable != 0 {
 			b = g.nodes[e.b].facts
-			g.raise(e.a, b&heldFacts|b&stored<<heldShift)
+			g.raise(e.a, b&stored<<perLevel|b&inside<<perLevel|b&deeper)
 		}
 	case copied:
 		if a&mutable != 0 {
 			g.raise(e.b, mutable|a.element().held())
-			g.fromCopy(e.b, e.a)
+			g.original(e.a, e.b)
 		}
 	case joined:
 		if o := g.nodes[e.other].facts; a&o&mutable != 0 {
 			g.raise(e.b, mutable|a.element().held()|o.element().held())
-			g.fromCopy(e.b, e.a)
-			g.fromCopy(e.b, e.other)
+			g.original(e.a, e.b)
+			g.original(e.other, e.b)
 		}
 	case grown:
 		o := g.nodes[e.other].facts
@@ -273,7 +282,7 @@ func (g *graph) apply(e edge) {
 		g.raise(e.a, o.element().held())
 		g.raise(e.b, g.nodes[e.a].facts)
 		g.back(e.a, e.b)
-		g.fromCopy(e.a, e.other)
+		g.original(e.other, e.a)
 	case applied:
 		g.link(e)
 	case offered:
@@ -281,13 +290,13 @@ func (g *graph) apply(e edge) {
 	}
 }
 
-// fromCopy carries back to the container that a copy was made of: the copy's
-// elements are its own.
-func (g *graph) fromCopy(cp, of node) {
+// original carries back to a container what was done to the elements of its
+// copy: they are its own.
+func (g *graph) original(of, cp node) {
 	f := g.nodes[cp].facts
-	up := f & (holdsStored | holdsState)
+	up := f & (deeper | stored<<perLevel)
 	if f&stored != 0 {
-		up |= holdsStored
+		up |= anyStored &^ stored
 	}
 	g.raise(of, up)
 }
@@ -298,6 +307,12 @@ func (g *graph) link(e edge) {
 	c := &g.calls[e.call]
 	if v.facts&mutable != 0 { // a method or function from elsewhere
 		g.raise(c.result, everything)
+		for _, a := range c.args {
+			g.raise(a, stored)
+		}
+		for _, a := range c.named {
+			g.raise(a, stored)
+		}
 	}
 	if v.fn == noFunction || v.fn == c.linked {
 		return
@@ -327,7 +342,7 @@ func (g *graph) offer(e edge) {
 	switch {
 	case v.fn >= 0:
 		f = g.fns[v.fn]
-	case v.fn == noFunction && v.facts&holdsFunction == 0:
+	case v.fn == noFunction && v.facts&(function<<perLevel) == 0:
 		return
 	}
 	c := &g.calls[e.call]
