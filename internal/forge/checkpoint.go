@@ -26,6 +26,8 @@ const (
 	checkpointHeader  = 8 + 4 + 32 + 8 + 8
 )
 
+var le = binary.LittleEndian
+
 // runState is where a run stands between two steps.
 type runState struct {
 	identity [32]byte
@@ -45,7 +47,6 @@ func (c Config) identity(what string) [32]byte {
 func (s *runState) save(dir string, net *network) error {
 	var buf bytes.Buffer
 	buf.WriteString(checkpointMagic)
-	le := binary.LittleEndian
 	head := le.AppendUint32(nil, checkpointVersion)
 	head = append(head, s.identity[:]...)
 	head = le.AppendUint64(head, uint64(s.step))
@@ -82,7 +83,6 @@ func (s *runState) restore(dir string, net *network) error {
 	if err != nil {
 		return batos.Errorf(batos.Invalid, "checkpoint: %w", err)
 	}
-	le := binary.LittleEndian
 	body := len(b) - sha256.Size
 	if body < checkpointHeader || string(b[:8]) != checkpointMagic || sha256.Sum256(b[:body]) != [32]byte(b[body:]) {
 		return batos.Errorf(batos.Corrupt, "checkpoint %s is damaged: remove it to start again", path)
@@ -115,7 +115,7 @@ func (s *runState) restore(dir string, net *network) error {
 func floatBytes(v []float32) []byte {
 	b := make([]byte, 0, 4*len(v))
 	for _, f := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+		b = le.AppendUint32(b, math.Float32bits(f))
 	}
 	return b
 }

@@ -1,9 +1,7 @@
 package forge
 
 import (
-	"encoding/binary"
 	"io"
-	"math"
 
 	"batos"
 	"batos/internal/ggml"
@@ -61,126 +59,47 @@ func WriteGGUF(w io.Writer, weights *Weights, tok Tokenizer, meta Meta) error {
 	if len(tok.Entries) != a.Vocab {
 		return batos.Errorf(batos.Invalid, "model file: the tokenizer has %d entries, the model %d", len(tok.Entries), a.Vocab)
 	}
-	var g ggufWriter
-	g.text("general.architecture", "llama")
-	g.text("general.type", "model")
+	var g ggml.GGUFWriter
+	g.String("general.architecture", "llama")
+	g.String("general.type", "model")
 	fileType := uint32(0)
 	if meta.Half {
 		fileType = 1
 	}
-	g.number("general.file_type", fileType)
-	g.meta(meta)
-	g.number("llama.context_length", uint32(a.Ctx))
-	g.number("llama.embedding_length", uint32(a.Dim))
-	g.number("llama.block_count", uint32(a.Layers))
-	g.number("llama.feed_forward_length", uint32(a.FF))
-	g.number("llama.attention.head_count", uint32(a.Heads))
-	g.number("llama.attention.head_count_kv", uint32(a.KVHeads))
-	g.number("llama.rope.dimension_count", uint32(a.head()))
-	g.number("llama.vocab_size", uint32(a.Vocab))
-	g.float("llama.attention.layer_norm_rms_epsilon", a.Eps)
-	g.float("llama.rope.freq_base", a.RopeBase)
-	if err := g.tokenizer(tok); err != nil {
+	g.Uint32("general.file_type", fileType)
+	writeMeta(&g, meta)
+	g.Uint32("llama.context_length", uint32(a.Ctx))
+	g.Uint32("llama.embedding_length", uint32(a.Dim))
+	g.Uint32("llama.block_count", uint32(a.Layers))
+	g.Uint32("llama.feed_forward_length", uint32(a.FF))
+	g.Uint32("llama.attention.head_count", uint32(a.Heads))
+	g.Uint32("llama.attention.head_count_kv", uint32(a.KVHeads))
+	g.Uint32("llama.rope.dimension_count", uint32(a.head()))
+	g.Uint32("llama.vocab_size", uint32(a.Vocab))
+	g.Float32("llama.attention.layer_norm_rms_epsilon", a.Eps)
+	g.Float32("llama.rope.freq_base", a.RopeBase)
+	if err := writeTokenizer(&g, tok); err != nil {
 		return err
 	}
 	if meta.ChatTemplate != "" {
-		g.text("tokenizer.chat_template", meta.ChatTemplate)
+		g.String("tokenizer.chat_template", meta.ChatTemplate)
 	}
 	for _, s := range a.layout() {
-		v := weights.tensors[s.name]
-		if len(v) != s.elements() {
-			return batos.Errorf(batos.Invalid, "model file: tensor %s has %d values, not %d", s.name, len(v), s.elements())
+		typ := ggml.F32
+		if meta.Half && len(s.shape) > 1 {
+			typ = ggml.F16
 		}
-		g.tensor(s, v, meta.Half && len(s.shape) > 1)
+		if err := g.Tensor(s.name, typ, s.shape, weights.tensors[s.name]); err != nil {
+			return batos.Errorf(batos.Invalid, "model file: %w", err)
+		}
 	}
-	return g.writeTo(w)
-}
-
-// ggufAlign is the alignment of tensors in the file, bytes.
-const ggufAlign = 32
-
-// ggufWriter collects a GGUF file: its metadata and tensors, in order.
-type ggufWriter struct {
-	keys    int
-	header  []byte
-	tensors []ggufTensor
-}
-
-type ggufTensor struct {
-	slot
-	values []float32
-	half   bool
-}
-
-func (t ggufTensor) size() int {
-	if t.half {
-		return 2 * len(t.values)
+	if err := g.Write(w); err != nil {
+		return batos.Errorf(batos.Invalid, "model file: %w", err)
 	}
-	return 4 * len(t.values)
+	return nil
 }
 
-// Value types of GGUF metadata.
-const (
-	ggufUint32  = 4
-	ggufInt32   = 5
-	ggufFloat32 = 6
-	ggufBool    = 7
-	ggufString  = 8
-	ggufArray   = 9
-)
-
-var le = binary.LittleEndian
-
-func appendText(b []byte, s string) []byte {
-	return append(le.AppendUint64(b, uint64(len(s))), s...)
-}
-
-func (g *ggufWriter) key(key string, typ uint32) {
-	g.keys++
-	g.header = le.AppendUint32(appendText(g.header, key), typ)
-}
-
-func (g *ggufWriter) text(key, v string) {
-	g.key(key, ggufString)
-	g.header = appendText(g.header, v)
-}
-
-func (g *ggufWriter) number(key string, v uint32) {
-	g.key(key, ggufUint32)
-	g.header = le.AppendUint32(g.header, v)
-}
-
-func (g *ggufWriter) float(key string, v float32) {
-	g.key(key, ggufFloat32)
-	g.header = le.AppendUint32(g.header, math.Float32bits(v))
-}
-
-func (g *ggufWriter) bool(key string, v bool) {
-	g.key(key, ggufBool)
-	b := byte(0)
-	if v {
-		b = 1
-	}
-	g.header = append(g.header, b)
-}
-
-func (g *ggufWriter) texts(key string, v []string) {
-	g.key(key, ggufArray)
-	g.header = le.AppendUint64(le.AppendUint32(g.header, ggufString), uint64(len(v)))
-	for _, s := range v {
-		g.header = appendText(g.header, s)
-	}
-}
-
-func (g *ggufWriter) kinds(key string, v []TokenEntry) {
-	g.key(key, ggufArray)
-	g.header = le.AppendUint64(le.AppendUint32(g.header, ggufInt32), uint64(len(v)))
-	for _, e := range v {
-		g.header = le.AppendUint32(g.header, uint32(e.Kind))
-	}
-}
-
-func (g *ggufWriter) meta(m Meta) {
+func writeMeta(g *ggml.GGUFWriter, m Meta) {
 	for _, kv := range append([]KeyValue{
 		{"general.name", m.Name},
 		{"general.license", m.License},
@@ -188,7 +107,7 @@ func (g *ggufWriter) meta(m Meta) {
 		{"batos.profile", m.Profile},
 	}, m.Extra...) {
 		if kv.Value != "" {
-			g.text(kv.Key, kv.Value)
+			g.String(kv.Key, kv.Value)
 		}
 	}
 }
@@ -217,8 +136,9 @@ func spell(s string) string {
 	return string(out)
 }
 
-func (g *ggufWriter) tokenizer(tok Tokenizer) error {
+func writeTokenizer(g *ggml.GGUFWriter, tok Tokenizer) error {
 	texts := make([]string, len(tok.Entries))
+	kinds := make([]int32, len(tok.Entries))
 	seen := make(map[string]int, len(texts))
 	for i, e := range tok.Entries {
 		switch e.Kind {
@@ -235,7 +155,7 @@ func (g *ggufWriter) tokenizer(tok Tokenizer) error {
 		if j, twice := seen[texts[i]]; twice {
 			return batos.Errorf(batos.Invalid, "tokenizer: entries %d and %d are both %q", j, i, texts[i])
 		}
-		seen[texts[i]] = i
+		seen[texts[i]], kinds[i] = i, int32(e.Kind)
 	}
 	n := int32(len(texts))
 	if tok.BOS < 0 || tok.BOS >= n || tok.EOS < 0 || tok.EOS >= n {
@@ -251,60 +171,13 @@ func (g *ggufWriter) tokenizer(tok Tokenizer) error {
 		}
 		merges[i] = left + " " + right
 	}
-	g.text("tokenizer.ggml.model", "gpt2")
-	g.text("tokenizer.ggml.pre", "gpt-2")
-	g.texts("tokenizer.ggml.tokens", texts)
-	g.kinds("tokenizer.ggml.token_type", tok.Entries)
-	g.texts("tokenizer.ggml.merges", merges)
-	g.number("tokenizer.ggml.bos_token_id", uint32(tok.BOS))
-	g.number("tokenizer.ggml.eos_token_id", uint32(tok.EOS))
-	g.bool("tokenizer.ggml.add_bos_token", tok.AddBOS)
+	g.String("tokenizer.ggml.model", "gpt2")
+	g.String("tokenizer.ggml.pre", "gpt-2")
+	g.Strings("tokenizer.ggml.tokens", texts)
+	g.Int32s("tokenizer.ggml.token_type", kinds)
+	g.Strings("tokenizer.ggml.merges", merges)
+	g.Uint32("tokenizer.ggml.bos_token_id", uint32(tok.BOS))
+	g.Uint32("tokenizer.ggml.eos_token_id", uint32(tok.EOS))
+	g.Bool("tokenizer.ggml.add_bos_token", tok.AddBOS)
 	return nil
-}
-
-func (g *ggufWriter) tensor(s slot, values []float32, half bool) {
-	g.tensors = append(g.tensors, ggufTensor{s, values, half})
-}
-
-func (g *ggufWriter) writeTo(w io.Writer) error {
-	b := le.AppendUint32([]byte("GGUF"), 3)
-	b = le.AppendUint64(b, uint64(len(g.tensors)))
-	b = le.AppendUint64(b, uint64(g.keys))
-	b = append(b, g.header...)
-	offset := 0
-	for _, t := range g.tensors {
-		b = le.AppendUint32(appendText(b, t.name), uint32(len(t.shape)))
-		for _, d := range t.shape {
-			b = le.AppendUint64(b, uint64(d))
-		}
-		typ := ggml.F32
-		if t.half {
-			typ = ggml.F16
-		}
-		b = le.AppendUint64(le.AppendUint32(b, uint32(typ)), uint64(offset))
-		offset += (t.size() + ggufAlign - 1) / ggufAlign * ggufAlign
-	}
-	if _, err := w.Write(pad(b)); err != nil {
-		return batos.Errorf(batos.Invalid, "model file: %w", err)
-	}
-	for _, t := range g.tensors {
-		v := floatBytes(t.values)
-		if t.half {
-			v = v[:0]
-			for _, f := range t.values {
-				v = le.AppendUint16(v, halfBits(f))
-			}
-		}
-		if _, err := w.Write(pad(v)); err != nil {
-			return batos.Errorf(batos.Invalid, "model file: %w", err)
-		}
-	}
-	return nil
-}
-
-func pad(b []byte) []byte {
-	for len(b)%ggufAlign != 0 {
-		b = append(b, 0)
-	}
-	return b
 }

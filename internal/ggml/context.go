@@ -21,6 +21,7 @@ type Context struct {
 	nCtx     int
 	embds    bool
 	pooled   bool
+	shared   bool       // one cache for all sequences
 	adapters []*Adapter // in force
 
 	// stop is a word of C memory that the library reads between operations:
@@ -86,7 +87,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	c := &Context{
 		model: m, p: ptr, mem: lib.c.memory(ptr), stop: stop,
 		nBatch: int(lib.c.contextBatch(ptr)), nSeq: int(p.nSeqMax), nCtx: int(lib.c.contextCtx(ptr)),
-		embds: o.Embeddings, pooled: lib.c.contextPooling(ptr) > 0,
+		embds: o.Embeddings, pooled: lib.c.contextPooling(ptr) > 0, shared: o.SharedCache,
 	}
 	c.batch = lib.c.batchInit(int32(c.nBatch), 0, 1)
 	m.users.Add(1)
@@ -247,11 +248,14 @@ func (c *Context) Remove(seq, from, to int) bool {
 	return c.seqOK(seq) && c.model.lib.c.memRemove(c.mem, int32(seq), int32(from), int32(to))
 }
 
-// Copy makes positions from ≤ p < to of sequence src also belong to dst.
-func (c *Context) Copy(src, dst, from, to int) {
-	if c.seqOK(src) && c.seqOK(dst) {
-		c.model.lib.c.memCopy(c.mem, int32(src), int32(dst), int32(from), int32(to))
+// Copy makes positions from ≤ p < to of sequence src also belong to dst, and
+// reports whether it could: only sequences of a SharedCache can share.
+func (c *Context) Copy(src, dst, from, to int) bool {
+	if !c.shared || !c.seqOK(src) || !c.seqOK(dst) {
+		return false
 	}
+	c.model.lib.c.memCopy(c.mem, int32(src), int32(dst), int32(from), int32(to))
+	return true
 }
 
 // Keep forgets every sequence but one.

@@ -38,7 +38,9 @@
 // making: samplers and contexts, then adapters, then the model.
 //
 // A failed assertion inside the libraries ends the process, and no Go code can
-// prevent it. So whatever must outlive a bad model belongs in another process.
+// prevent it. So whatever must outlive a bad model belongs in another process;
+// GGML_NO_BACKTRACE=1 in its environment keeps it from starting a debugger
+// when it dies.
 // The libraries' worker threads spin while they wait: threads of all contexts
 // together should not exceed the free cores.
 //

@@ -2,7 +2,6 @@ package ggml
 
 import (
 	"bufio"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -42,8 +41,11 @@ const (
 	maxGGUFKey     = 1 << 16  // bytes of a key or tensor name
 	maxGGUFHeader  = 1 << 28  // bytes before the first tensor
 	maxGGUFArray   = 16 << 20 // elements
-	ggufAlignment  = 32       // unless general.alignment says otherwise
+	ggufAlignment  = 32       // bytes, unless general.alignment says otherwise
 )
+
+// ggufVersion is the version of the format that is read and written.
+const ggufVersion = 3
 
 // Value types of GGUF metadata.
 const (
@@ -166,14 +168,14 @@ func (d *ggufReader) bytes(n int) []byte {
 
 func (d *ggufReader) u32() uint32 {
 	if b := d.bytes(4); b != nil {
-		return binary.LittleEndian.Uint32(b)
+		return le.Uint32(b)
 	}
 	return 0
 }
 
 func (d *ggufReader) u64() uint64 {
 	if b := d.bytes(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
+		return le.Uint64(b)
 	}
 	return 0
 }
@@ -198,8 +200,8 @@ func (d *ggufReader) header(size int64) *GGUF {
 	if string(d.bytes(4)) != "GGUF" {
 		d.fail("it does not begin with GGUF")
 	}
-	if v := d.u32(); d.err == nil && v != 3 {
-		d.fail("its format is version %d, not 3", v)
+	if v := d.u32(); d.err == nil && v != ggufVersion {
+		d.fail("its format is version %d, not %d", v, ggufVersion)
 	}
 	nTensors := d.count("tensors", maxGGUFEntries, 24)
 	nKeys := d.count("metadata keys", maxGGUFEntries, 12)
@@ -317,7 +319,6 @@ func (d *ggufReader) scalar(typ uint32) any {
 	if b == nil {
 		return nil
 	}
-	le := binary.LittleEndian
 	switch typ {
 	case ggufUint8:
 		return int64(b[0])

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"batos"
 )
@@ -177,8 +178,12 @@ func (m *Model) known(t Token) bool { return t >= 0 && int(t) < m.nVocab }
 
 // Tokenize splits text. With addSpecial the model's BOS and EOS are added if
 // it wants them; with parseSpecial the spelling of a control token in text
-// becomes that token, so never set it for text a stranger wrote.
+// becomes that token, so never set it for text a stranger wrote. Text that is
+// not UTF-8 is refused, because the library would change it.
 func (m *Model) Tokenize(text string, addSpecial, parseSpecial bool) ([]Token, error) {
+	if !utf8.ValidString(text) {
+		return nil, batos.Errorf(batos.Invalid, "text to tokenize is not UTF-8")
+	}
 	if len(text) > math.MaxInt32-16 {
 		return nil, batos.Errorf(batos.Limit, "text of %d bytes is too long to tokenize", len(text))
 	}
