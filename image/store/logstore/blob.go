@@ -1,0 +1,456 @@
+package logstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"batos"
+	"batos/image/store"
+	"batos/internal/vfs"
+)
+
+// A blob is a file named by the SHA-256 of its content in hexadecimal, and a
+// file of the same name with sumsSuffix that holds, little endian,
+//
+//	magic[8] version u32, 0 u32, size u64, SHA-256 of each chunk, crc u32
+//
+// The sums get their name first, so that a blob with a name has sums.
+const (
+	sumsSuffix  = ".sums"
+	sumsMagic   = "BATOSSUM"
+	sumsHeader  = 24
+	stagePrefix = "staging-"
+
+	// chunk is what is verified at once.
+	chunk = 1 << 20
+)
+
+// blobs is the folder of blobs.
+type blobs struct {
+	s   *Store
+	dir string
+
+	mu     sync.Mutex
+	sizes  map[store.BlobHash]int64 // of sealed and committed ones
+	named  map[store.BlobHash]bool  // those that durable commits refer to
+	staged uint64                   // numbers the staging files
+}
+
+func newBlobs(s *Store) *blobs {
+	return &blobs{s: s, dir: s.path(BlobDir), sizes: map[store.BlobHash]int64{}, named: map[store.BlobHash]bool{}}
+}
+
+func (b *blobs) file(h store.BlobHash) string { return filepath.Join(b.dir, hex.EncodeToString(h[:])) }
+
+func (b *blobs) has(h store.BlobHash) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, sealed := b.sizes[h]
+	return sealed || b.named[h]
+}
+
+// commit notes blobs that a durable transaction refers to.
+func (b *blobs) commit(hashes []store.BlobHash) {
+	if len(hashes) == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range hashes {
+		b.named[h] = true
+	}
+}
+
+func (b *blobs) committed() []store.BlobHash {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]store.BlobHash, 0, len(b.named))
+	for h := range b.named {
+		out = append(out, h)
+	}
+	return out
+}
+
+func (b *blobs) bytes() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := int64(0)
+	for h := range b.named {
+		n += b.sizes[h]
+	}
+	return n
+}
+
+// recover looks through the folder once all commits are known: it removes
+// what no commit refers to and notes what is missing.
+func (b *blobs) recover(ctx context.Context) error {
+	names, err := b.s.fsys.ReadDir(b.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		names, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		hexa, sums := strings.CutSuffix(name, sumsSuffix)
+		raw, err := hex.DecodeString(hexa)
+		isBlob := err == nil && len(raw) == len(store.BlobHash{})
+		staging := strings.HasPrefix(name, stagePrefix) || strings.HasSuffix(name, sumsSuffix+".tmp")
+		switch {
+		case isBlob && b.named[store.BlobHash(raw)] && !sums:
+			st, err := b.s.fsys.Stat(filepath.Join(b.dir, name))
+			if err != nil {
+				return err
+			}
+			b.sizes[store.BlobHash(raw)] = st.Size()
+		case isBlob && b.named[store.BlobHash(raw)], !isBlob && !staging, b.s.o.ReadOnly:
+		default:
+			if err := b.s.fsys.Remove(filepath.Join(b.dir, name)); err != nil {
+				return err
+			}
+			if !sums && !strings.HasSuffix(name, ".tmp") {
+				b.s.recovery.BlobsRemoved++
+			}
+		}
+	}
+	for h := range b.named {
+		if _, ok := b.sizes[h]; !ok {
+			b.s.recovery.BlobsMissing = append(b.s.recovery.BlobsMissing, h)
+		}
+	}
+	return nil
+}
+
+// blobWriter receives a blob. Not for concurrent use.
+type blobWriter struct {
+	b     *blobs
+	f     vfs.File
+	size  int64
+	whole hash.Hash
+	part  hash.Hash
+	sums  []byte
+	err   error // no more can be done, since this
+	ended bool
+}
+
+var _ store.BlobWriter = (*blobWriter)(nil)
+
+// NewBlob implements [store.Store].
+func (s *Store) NewBlob(ctx context.Context) (store.BlobWriter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.o.ReadOnly {
+		return nil, errReadOnly
+	}
+	s.mu.Lock()
+	poisoned, closed := s.poisoned, s.closed
+	s.mu.Unlock()
+	switch {
+	case poisoned != nil:
+		return nil, poisoned
+	case closed:
+		return nil, errClosed
+	}
+	b := s.blobs
+	b.mu.Lock()
+	b.staged++
+	name := filepath.Join(b.dir, fmt.Sprintf("%s%d", stagePrefix, b.staged))
+	b.mu.Unlock()
+	f, err := s.fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fileError("make a blob", err)
+	}
+	return &blobWriter{b: b, f: f, whole: sha256.New(), part: sha256.New()}, nil
+}
+
+func (w *blobWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	if w.ended {
+		return 0, batos.Errorf(batos.Invalid, "the blob is sealed or dropped")
+	}
+	if n, err := w.f.WriteAt(p, w.size); err != nil {
+		return n, w.fail(err)
+	}
+	w.whole.Write(p)
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), int(chunk-w.size%chunk))
+		w.part.Write(rest[:n])
+		w.size += int64(n)
+		rest = rest[n:]
+		if w.size%chunk == 0 {
+			w.endChunk()
+		}
+	}
+	return len(p), nil
+}
+
+func (w *blobWriter) endChunk() {
+	w.sums = w.part.Sum(w.sums)
+	w.part.Reset()
+}
+
+// fail drops the blob. A full disk costs only this blob; any other failure
+// says that the disk cannot be trusted with commits either.
+func (w *blobWriter) fail(err error) error {
+	w.err = fileError("write a blob", err)
+	if !isFull(err) {
+		s := w.b.s
+		s.mu.Lock()
+		if s.poisoned == nil {
+			s.poisoned = poisonError(err)
+		}
+		w.err = s.poisoned
+		s.mu.Unlock()
+	}
+	w.drop()
+	return w.err
+}
+
+// drop removes the staging file; what cannot be removed now is at the next
+// open.
+func (w *blobWriter) drop() {
+	w.ended = true
+	_ = w.f.Close()
+	_ = w.b.s.fsys.Remove(w.f.Name())
+}
+
+func (w *blobWriter) Abort() error {
+	if !w.ended {
+		w.drop()
+	}
+	return nil
+}
+
+func (w *blobWriter) Seal() (h store.BlobHash, size int64, err error) {
+	if w.err != nil {
+		return h, 0, w.err
+	}
+	if w.ended {
+		return h, 0, batos.Errorf(batos.Invalid, "the blob is sealed or dropped")
+	}
+	if w.size%chunk != 0 {
+		w.endChunk()
+	}
+	w.whole.Sum(h[:0])
+	if err := w.f.Sync(); err != nil {
+		return h, 0, w.fail(err)
+	}
+	if err := w.b.name(w, h); err != nil {
+		return h, 0, w.fail(err)
+	}
+	return h, w.size, nil
+}
+
+// name gives a staged and synced blob its name, durably. What has the same
+// content is the same blob.
+func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
+	b.mu.Lock() // nobody else gives the same name meanwhile
+	defer b.mu.Unlock()
+	if _, ok := b.sizes[h]; ok {
+		w.drop()
+		return nil
+	}
+	fsys := b.s.fsys
+	if err := vfs.WriteFile(fsys, b.file(h)+sumsSuffix, appendSums(nil, w.size, w.sums), 0o600); err != nil {
+		return err
+	}
+	if err := fsys.Rename(w.f.Name(), b.file(h)); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(b.dir); err != nil {
+		return err
+	}
+	w.ended = true
+	b.sizes[h] = w.size
+	return w.f.Close()
+}
+
+func appendSums(b []byte, size int64, sums []byte) []byte {
+	at := len(b)
+	b = append(b, sumsMagic...)
+	b = le.AppendUint32(b, FormatVersion)
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, uint64(size))
+	b = append(b, sums...)
+	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+}
+
+// parseSums gives a blob's size and the hashes of its chunks.
+func parseSums(b []byte) (size int64, sums []byte, err error) {
+	if len(b) < sumsHeader+4 || string(b[:8]) != sumsMagic {
+		return 0, nil, errBad
+	}
+	if v := le.Uint32(b[8:]); v > FormatVersion {
+		return 0, nil, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, FormatVersion)
+	}
+	body := b[:len(b)-4]
+	n := le.Uint64(b[16:])
+	sums = body[sumsHeader:]
+	if crc32.Checksum(body, castagnoli) != le.Uint32(b[len(body):]) || len(sums)%sha256.Size != 0 {
+		return 0, nil, errBad
+	}
+	chunks := uint64(len(sums) / sha256.Size)
+	if n > chunks*chunk || n+chunk <= chunks*chunk {
+		return 0, nil, errBad
+	}
+	return int64(n), sums, nil
+}
+
+// blob is an open blob.
+type blob struct {
+	f    vfs.File
+	path string
+	hash store.BlobHash
+	size int64
+	sums []byte
+
+	mu     sync.Mutex
+	cached []byte // the chunk verified last
+	which  int64  // its number
+}
+
+var _ store.Blob = (*blob)(nil)
+
+// OpenBlob implements [store.Store].
+func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.closing.Load() {
+		return nil, errClosed
+	}
+	b := s.blobs
+	b.mu.Lock()
+	named := b.named[hash]
+	b.mu.Unlock()
+	if !named {
+		return nil, batos.Errorf(batos.NotFound, "there is no blob %x", hash)
+	}
+	name := b.file(hash)
+	raw, err := vfs.ReadFile(s.fsys, name+sumsSuffix)
+	if err != nil {
+		return nil, missing(hash, err)
+	}
+	size, sums, err := parseSums(raw)
+	if errors.Is(err, errBad) {
+		return nil, batos.Errorf(batos.Corrupt, "%s is damaged; restore it from a backup", name+sumsSuffix)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, missing(hash, err)
+	}
+	if have, err := f.Size(); err != nil || have != size {
+		_ = f.Close()
+		return nil, batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, size)
+	}
+	return &blob{f: f, path: s.fsys.Path(name), hash: hash, size: size, sums: sums, which: -1}, nil
+}
+
+// missing is the answer when the file of a committed blob cannot be opened.
+func missing(hash store.BlobHash, err error) error {
+	return batos.Errorf(batos.Corrupt, "blob %x cannot be opened: %w; restore it from a backup", hash, err)
+}
+
+func (b *blob) Size() int64  { return b.size }
+func (b *blob) Path() string { return b.path }
+func (b *blob) Close() error { return b.f.Close() }
+
+// length gives the length of chunk i.
+func (b *blob) length(i int64) int64 { return min(chunk, b.size-i*chunk) }
+
+// read fills p with chunk i, whose length it has, and verifies it.
+func (b *blob) read(p []byte, i int64) error {
+	if _, err := b.f.ReadAt(p, i*chunk); err != nil && !errors.Is(err, io.EOF) {
+		return batos.Errorf(batos.Corrupt, "blob %x cannot be read at byte %d: %w", b.hash, i*chunk, err)
+	}
+	if sum := sha256.Sum256(p); string(sum[:]) != string(b.sums[i*sha256.Size:(i+1)*sha256.Size]) {
+		return batos.Errorf(batos.Corrupt, "blob %x is damaged between bytes %d and %d; restore it from a backup", b.hash, i*chunk, i*chunk+int64(len(p)))
+	}
+	return nil
+}
+
+func (b *blob) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, batos.Errorf(batos.Invalid, "a blob has no byte %d", off)
+	}
+	n := 0
+	for n < len(p) && off < b.size {
+		i := off / chunk
+		length := b.length(i)
+		var got int
+		if rest := p[n:]; off%chunk == 0 && int64(len(rest)) >= length {
+			if err := b.read(rest[:length], i); err != nil {
+				return n, err
+			}
+			got = int(length)
+		} else {
+			var err error
+			if got, err = b.readPart(rest, i, off%chunk); err != nil {
+				return n, err
+			}
+		}
+		n += got
+		off += int64(got)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// readPart copies from chunk i what begins at byte at of it.
+func (b *blob) readPart(p []byte, i, at int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.which != i {
+		b.which = -1
+		if b.cached == nil {
+			b.cached = make([]byte, min(chunk, b.size))
+		}
+		b.cached = b.cached[:b.length(i)]
+		if err := b.read(b.cached, i); err != nil {
+			return 0, err
+		}
+		b.which = i
+	}
+	return copy(p, b.cached[at:]), nil
+}
+
+func (b *blob) Verify(ctx context.Context) error {
+	whole := sha256.New()
+	buf := make([]byte, min(chunk, b.size))
+	for i := int64(0); i*chunk < b.size; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := buf[:b.length(i)]
+		if err := b.read(p, i); err != nil {
+			return err
+		}
+		whole.Write(p)
+	}
+	if string(whole.Sum(nil)) != string(b.hash[:]) {
+		return batos.Errorf(batos.Corrupt, "blob %x holds something else; restore it from a backup", b.hash)
+	}
+	return nil
+}

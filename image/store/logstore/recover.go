@@ -1,0 +1,345 @@
+package logstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"batos"
+	"batos/image/store"
+)
+
+// Recovery is what opening an image found.
+type Recovery struct {
+	Replayed     int64            // transactions read from the log because no index had them
+	Cut          int64            // bytes of an unfinished write cut off the end
+	CutAt        string           // where: file and offset
+	IndexLost    string           // why the index was not used; "" if it was, or if there was nothing to index
+	BlobsRemoved int              // blobs that no commit refers to
+	BlobsMissing []store.BlobHash // committed blobs that have no file
+
+	replayedBytes int64
+}
+
+// String is one line for a person, "" if there is nothing to tell.
+func (r Recovery) String() string {
+	var parts []string
+	if r.Cut > 0 {
+		parts = append(parts, fmt.Sprintf("cut %d bytes of an unfinished write at %s", r.Cut, r.CutAt))
+	}
+	if r.IndexLost != "" {
+		parts = append(parts, fmt.Sprintf("read the whole log again (%d transactions): %s", r.Replayed, r.IndexLost))
+	}
+	if r.BlobsRemoved > 0 {
+		parts = append(parts, fmt.Sprintf("removed %d unfinished or unused blobs", r.BlobsRemoved))
+	}
+	if n := len(r.BlobsMissing); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d committed blobs have no file, the first is %x: restore them from a backup", n, r.BlobsMissing[0]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// recover opens the files and rebuilds what is known of them.
+func (s *Store) recover(ctx context.Context) error {
+	if err := s.openSegments(); err != nil {
+		return err
+	}
+	s.seed = s.id.seed()
+	s.blobs = newBlobs(s)
+	f, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	s.idx = f.idx
+	for _, h := range f.blobs {
+		s.blobs.commit([]store.BlobHash{h})
+	}
+	if err := s.replay(ctx, f.upTo); err != nil {
+		return err
+	}
+	return s.blobs.recover(ctx)
+}
+
+// openSegments opens and checks the files of the log, and makes the first if
+// there is none.
+func (s *Store) openSegments() error {
+	names, err := s.fsys.ReadDir(s.path(LogDir))
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { _, ok := parseSegmentName(name); return !ok })
+	for i, name := range names { // sorted by name is sorted by position
+		base, _ := parseSegmentName(name)
+		seg, info, err := s.openSegment(base, i == len(names)-1)
+		if err != nil {
+			return err
+		}
+		if seg == nil { // its creation was not finished
+			continue
+		}
+		s.segs.add(seg)
+		switch {
+		case i == 0 && base != 0:
+			return batos.Errorf(batos.Corrupt, "the log in %s begins with %s: an earlier segment is missing; restore the image from a backup", s.path(LogDir), name)
+		case i == 0:
+			s.id = info.image
+		case info.image != s.id:
+			return batos.Errorf(batos.Corrupt, "%s belongs to another image; take it out of the folder or restore the image from a backup", seg.f.Name())
+		}
+		if i > 0 {
+			before := s.segs.all()[i-1]
+			if size := before.allocated; before.base+uint64(size) < base {
+				return batos.Errorf(batos.Corrupt, "the log has a gap after byte %d of %s: a segment is missing or cut; restore the image from a backup", size, before.f.Name())
+			}
+		}
+	}
+	if len(s.segs.all()) > 0 {
+		return nil
+	}
+	if _, err := s.fsys.Stat(s.path(IndexFile)); err == nil {
+		return batos.Errorf(batos.Corrupt, "%s is there but the log %s is not; restore the log from a backup, or remove the index to begin a new image", s.path(IndexFile), s.path(LogDir))
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.o.ReadOnly {
+		return batos.Errorf(batos.NotFound, "there is no image in %s", s.dir)
+	}
+	_, _ = rand.Read(s.id[:]) // never fails
+	seg, err := createSegment(s.fsys, s.path(LogDir), s.id, 0)
+	if err != nil {
+		return err
+	}
+	s.segs.add(seg)
+	return nil
+}
+
+// openSegment opens one file of the log; the last may turn out to be one
+// whose creation a crash interrupted, which is removed: the answer is nil.
+func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, err error) {
+	name := filepath.Join(s.path(LogDir), segmentName(base))
+	flag := os.O_RDWR
+	if s.o.ReadOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := s.fsys.OpenFile(name, flag, 0)
+	if err != nil {
+		return nil, segmentInfo{}, err
+	}
+	seg := &segment{base: base, f: f}
+	keep := false
+	defer func() {
+		if !keep {
+			_ = f.Close()
+		}
+	}()
+	if seg.allocated, err = f.Size(); err != nil {
+		return nil, segmentInfo{}, err
+	}
+	var r reader
+	h, err := r.bytes(seg, base, segmentHeader)
+	if err != nil {
+		return nil, segmentInfo{}, err
+	}
+	info, err := parseSegmentHeader(h)
+	switch {
+	case err == nil && info.version > FormatVersion:
+		return nil, info, batos.Errorf(batos.NewerFormat, "%s has format %d, written by a newer release; this one reads up to %d: upgrade batos", name, info.version, FormatVersion)
+	case err == nil && info.base != base:
+		return nil, info, batos.Errorf(batos.Corrupt, "%s holds the segment %s; give it its name back or restore the image from a backup", name, segmentName(info.base))
+	case err == nil:
+		keep = true
+		return seg, info, nil
+	}
+	junk, err := r.lastNonZero(seg, base+segmentHeader)
+	if err != nil {
+		return nil, info, err
+	}
+	if !last || junk > 0 { // transactions follow only a header that is safe
+		return nil, info, batos.Errorf(batos.Corrupt, "%s is damaged at byte 0: its header fails its checksum; restore the image from a backup", name)
+	}
+	if s.o.ReadOnly {
+		return nil, info, nil
+	}
+	if err := s.fsys.Remove(name); err != nil {
+		return nil, info, err
+	}
+	return nil, info, s.fsys.SyncDir(s.path(LogDir))
+}
+
+// replay reads the log from where the index ends, and repairs its end. The
+// log was durable up to upTo once.
+func (s *Store) replay(ctx context.Context, upTo uint64) error {
+	x := s.idx
+	from := max(x.end, segmentHeader)
+	pos, batch := from, from
+	var r reader
+	list := s.segs.all()
+	i := 0
+	for i+1 < len(list) && list[i+1].base <= pos {
+		i++
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if i+1 < len(list) && pos == list[i+1].base {
+			i++
+			pos += segmentHeader
+			continue
+		}
+		if pos == list[i].base { // the index ends where a segment begins
+			pos += segmentHeader
+		}
+		h, err := s.apply(&r, list[i], pos)
+		if errors.Is(err, errBad) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		pos, batch = h.end(), h.batch
+		s.recovery.Replayed++
+	}
+	s.recovery.replayedBytes = int64(pos - from)
+	x.end = pos
+	seg := list[i]
+	if i+1 < len(list) {
+		return s.damaged(seg, pos, fmt.Sprintf("later ones follow in %s", segmentName(list[i+1].base)))
+	}
+	next, err := r.later(seg, pos, s.seed)
+	if err != nil {
+		return err
+	}
+	if next > 0 {
+		return s.damaged(seg, pos, fmt.Sprintf("later ones are whole, the next at byte %d", next-seg.base))
+	}
+	if pos < upTo {
+		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the log ends there but was longer before; restore the image from a backup, or remove %s to accept the loss", seg.f.Name(), pos-seg.base, s.path(IndexFile))
+	}
+	junk, err := r.lastNonZero(seg, pos)
+	if err != nil {
+		return err
+	}
+	if junk > 0 {
+		s.recovery.Cut = int64(junk - pos)
+		s.recovery.CutAt = fmt.Sprintf("%s byte %d", seg.f.Name(), pos-seg.base)
+	}
+	if s.o.ReadOnly || junk == 0 && s.recovery.Replayed == 0 {
+		return nil
+	}
+	return s.settle(seg, batch, pos, junk > 0)
+}
+
+// apply takes the transaction at pos into the index; errBad if there is none.
+func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, error) {
+	x := s.idx
+	h, b, err := r.transaction(seg, pos)
+	if err != nil {
+		return h, err
+	}
+	if h.tid <= x.last {
+		return h, errBad
+	}
+	var found []newRevision
+	var blobs []store.BlobHash
+	_, _, err = parseTransaction(b, s.seed, pos, func(at uint64, r *record) error {
+		found = append(found, newRevision{r.OID, makeEntry(at, r.TID, r.Delete)})
+		blobs = append(blobs, r.Blobs...)
+		return nil
+	})
+	if err != nil {
+		return h, err
+	}
+	for _, r := range found {
+		x.set(r.oid, r.entry)
+	}
+	s.blobs.commit(blobs)
+	x.add(h.tid, pos, h.end(), h.next)
+	return h, nil
+}
+
+// settle makes the end of the log what it looks like: the last batch may
+// stand in the machine's memory only, even marked as written by a sync that
+// failed, so it is written again; what follows it is cut off.
+func (s *Store) settle(seg *segment, batch, end uint64, cut bool) error {
+	if batch >= seg.base+segmentHeader && batch < end {
+		b := make([]byte, end-batch)
+		if _, err := seg.f.ReadAt(b, int64(batch-seg.base)); err != nil {
+			return err
+		}
+		if _, err := seg.f.WriteAt(b, int64(batch-seg.base)); err != nil {
+			return err
+		}
+	}
+	if cut {
+		seg.allocated = int64(end - seg.base)
+		if err := seg.f.Truncate(seg.allocated); err != nil {
+			return err
+		}
+	}
+	return seg.f.Sync()
+}
+
+func (s *Store) damaged(seg *segment, pos uint64, evidence string) error {
+	return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: a transaction fails its checksum although %s; restore the image from a backup", seg.f.Name(), pos-seg.base, evidence)
+}
+
+// later looks behind pos, where no transaction is, for one of a later batch:
+// it was written when what should stand at pos was safe. 0: there is none.
+func (r *reader) later(seg *segment, pos uint64, seed uint32) (uint64, error) {
+	magic := le.AppendUint32(nil, txnMagic)
+	for at := pos + 1; ; {
+		b, err := r.bytes(seg, at, window)
+		if err != nil || len(b) < txnHeader {
+			return 0, err
+		}
+		i := bytes.Index(b[:len(b)-txnHeader+len(magic)], magic)
+		for i >= 0 && le.Uint64(b[i+16:]) != at+uint64(i) { // most bytes that look like a head say so of another place
+			n := bytes.Index(b[i+1:len(b)-txnHeader+len(magic)], magic)
+			if n < 0 {
+				i = -1
+				break
+			}
+			i += 1 + n
+		}
+		if i < 0 {
+			at += uint64(len(b) - txnHeader + 1)
+			continue
+		}
+		at += uint64(i)
+		h, t, err := r.transaction(seg, at)
+		if err == nil && h.batch > pos {
+			_, _, err = parseTransaction(t, seed, at, func(uint64, *record) error { return nil })
+			if err == nil {
+				return at, nil
+			}
+		}
+		if err != nil && !errors.Is(err, errBad) {
+			return 0, err
+		}
+		at++
+	}
+}
+
+// lastNonZero gives the position after the last byte from pos on that is not
+// zero, 0 if all are.
+func (r *reader) lastNonZero(seg *segment, pos uint64) (uint64, error) {
+	last := uint64(0)
+	for {
+		b, err := r.bytes(seg, pos, window)
+		if err != nil || len(b) == 0 {
+			return last, err
+		}
+		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+			last = pos + uint64(n)
+		}
+		pos += uint64(len(b))
+	}
+}
