@@ -28,3 +28,17 @@ func TestConformance(t *testing.T) {
 		}
 	}
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, fsys vfs.FS, dir string, o logstore.Options) *logstore.Store {
+	t.Helper()
+	s, err := logstore.Open(t.Context(), fsys, dir, o)
+	must(t, err)
+	return s
+}
