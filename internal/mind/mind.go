@@ -189,8 +189,9 @@ type Profile interface {
 	// cannot do it.
 	Compose(t Task, earlier []Attempt) (Request, error)
 	// Read makes an answer of what the model wrote. The error is refused when
-	// the result is no answer (prose, a cut method) or the model was too
-	// unsure of it.
+	// the model was too unsure of it, which is its last word, and invalid when
+	// there is no usable answer (prose, a cut method) and another attempt may
+	// help. The Answer holds what there is beside an error too.
 	Read(t Task, r *Result) (Answer, error)
 }
 
