@@ -103,6 +103,9 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) check() error {
+	if err := c.Arch.check(); err != nil {
+		return err
+	}
 	switch {
 	case c.Steps < 1 || c.BatchTokens < 1 || c.Warmup < 0 || c.CheckpointEvery < 1:
 		return batos.Errorf(batos.Invalid, "training: %d steps of %d tokens with a warm-up of %d make no sense", c.Steps, c.BatchTokens, c.Warmup)

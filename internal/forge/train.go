@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"batos"
 	"batos/internal/ggml"
 )
 
@@ -16,8 +15,8 @@ import (
 // ctx's error.
 func Train(ctx context.Context, lib *ggml.Library, c Config, data Source, progress func(Progress)) (*Weights, error) {
 	c = c.withDefaults()
-	if err := errors.Join(c.Arch.check(), c.check()); err != nil {
-		return nil, batos.Errorf(batos.Invalid, "%w", err)
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	start, err := NewWeights(c.Arch, c.Seed)
 	if err != nil {

@@ -52,7 +52,7 @@ func TestGGUFRoundTrip(t *testing.T) {
 		t.Errorf("full: %+v", full)
 	}
 	half, _ := g.Tensor("half")
-	if half.Type != F16 || half.Size != 6 || halfValue(le.Uint16(b[half.Offset+2:])) != -2 {
+	if half.Type != F16 || half.Size != 6 || Half(le.Uint16(b[half.Offset+2:])).Float32() != -2 {
 		t.Errorf("half: %+v", half)
 	}
 }
@@ -99,23 +99,23 @@ func FuzzReadGGUF(f *testing.F) {
 
 func TestHalf(t *testing.T) {
 	for h := range 1 << 16 {
-		f := halfValue(uint16(h))
-		if got := halfBits(f); got != uint16(h) && !math.IsNaN(float64(f)) {
+		f := Half(h).Float32()
+		if got := HalfOf(f); got != Half(h) && !math.IsNaN(float64(f)) {
 			t.Fatalf("%#04x is %g, which becomes %#04x", h, f, got)
 		}
 	}
 	for _, c := range []struct {
 		f    float32
-		want uint16
+		want Half
 	}{
 		{65519, 0x7bff}, {65520, 0x7c00}, {1e9, 0x7c00}, {-1e9, 0xfc00},
 		{1 + 1.0/2048, 0x3c00}, {1 + 3.0/2048, 0x3c02}, {1.0/(1<<25) + 1.0/(1<<40), 1}, {1.0 / (1 << 25), 0},
 	} {
-		if got := halfBits(c.f); got != c.want {
+		if got := HalfOf(c.f); got != c.want {
 			t.Errorf("%g becomes %#04x, want %#04x", c.f, got, c.want)
 		}
 	}
-	if !math.IsNaN(float64(halfValue(halfBits(float32(math.NaN()))))) {
+	if !math.IsNaN(float64(HalfOf(float32(math.NaN())).Float32())) {
 		t.Error("NaN became a number")
 	}
 }

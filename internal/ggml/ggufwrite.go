@@ -134,7 +134,7 @@ func (g *GGUFWriter) Write(w io.Writer) error {
 		v := make([]byte, 0, t.Size+ggufAlignment)
 		for _, f := range t.values {
 			if t.Type == F16 {
-				v = le.AppendUint16(v, halfBits(f))
+				v = le.AppendUint16(v, uint16(HalfOf(f)))
 			} else {
 				v = le.AppendUint32(v, math.Float32bits(f))
 			}

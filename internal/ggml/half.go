@@ -2,11 +2,14 @@ package ggml
 
 import "math"
 
-// halfBits rounds f to the nearest half-precision float, to even on a tie;
-// what is too large becomes infinite.
-func halfBits(f float32) uint16 {
+// Half is a number in half precision, as F16 tensors store it.
+type Half uint16
+
+// HalfOf rounds f to the nearest half, to even on a tie; what is too large
+// becomes infinite.
+func HalfOf(f float32) Half {
 	bits := math.Float32bits(f)
-	sign := uint16(bits>>16) & 0x8000
+	sign := Half(bits>>16) & 0x8000
 	bits &= 0x7fffffff
 	switch {
 	case bits > 0x7f800000: // not a number
@@ -14,16 +17,16 @@ func halfBits(f float32) uint16 {
 	case bits >= 0x47800000: // 65536 and more
 		return sign | 0x7c00
 	case bits < 0x38800000: // subnormal: count in units of 2^-24
-		return sign | uint16(math.RoundToEven(float64(math.Float32frombits(bits))*(1<<24)))
+		return sign | Half(math.RoundToEven(float64(math.Float32frombits(bits))*(1<<24)))
 	}
 	// The exponent's bias changes by 112; rounding may carry into it, and past
 	// the largest half to infinity, both of which are right.
 	bits -= 112 << 23
-	return sign | uint16((bits+0xfff+(bits>>13&1))>>13)
+	return sign | Half((bits+0xfff+(bits>>13&1))>>13)
 }
 
-// halfValue is the inverse of halfBits.
-func halfValue(h uint16) float32 {
+// Float32 is the number itself; every half is a float32.
+func (h Half) Float32() float32 {
 	sign := uint32(h&0x8000) << 16
 	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exp {

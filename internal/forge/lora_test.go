@@ -1,0 +1,212 @@
+package forge
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"batos"
+	"batos/internal/ggml"
+)
+
+// bases writes one random model in several storages. Rows are multiples of 32
+// values, as quantized blocks demand.
+func bases(t *testing.T) map[string]string {
+	t.Helper()
+	lib := library(t)
+	a := small
+	a.Dim, a.FF, a.KVHeads = 64, 96, 2
+	w := spread(t, a)
+	whole := saveModel(t, w, Meta{})
+	q8 := filepath.Join(t.TempDir(), "q8.gguf")
+	if err := lib.Quantize(whole, q8, ggml.QuantQ8_0, 1); err != nil {
+		t.Fatal(err)
+	}
+	a.Tied = true
+	w.Arch = a
+	return map[string]string{"F32": whole, "F16": saveModel(t, w, Meta{Half: true}), "Q8_0": q8}
+}
+
+func adapterConfig(basePath string) AdapterConfig {
+	return AdapterConfig{
+		Base: basePath, Rank: 4, Alpha: 8,
+		Train: Config{Steps: 40, BatchTokens: 96, RowTokens: 24, LR: 2e-2, Warmup: 5, Seed: 3},
+	}
+}
+
+func TestAdapterGradients(t *testing.T) {
+	lib := library(t)
+	for name, path := range bases(t) {
+		t.Run(name, func(t *testing.T) {
+			c := adapterConfig(path)
+			b, err := openBase(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.close()
+			c.Train.Arch = b.arch
+			c.Train = c.Train.withDefaults()
+			slots, err := adapterLayout(b.arch, c.Rank, Targets())
+			if err != nil {
+				t.Fatal(err)
+			}
+			net, err := newAdapterNetwork(lib, c, b, slots, gradients)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer net.close()
+			values := newAdapterValues(slots, 1)
+			for n, v := range values {
+				for i := range v {
+					if strings.HasSuffix(n, loraB) { // zero would hide A's gradient
+						v[i] = 0.1 * float32(math.Sin(float64(i)*2.3))
+					}
+				}
+			}
+			net.load(values)
+			in := newBatch(c.Train)
+			if _, err := in.fill(fewer, 0); err != nil {
+				t.Fatal(err)
+			}
+			net.set(in)
+			check := gradientCheck{step: 5e-3, tolerance: 0.02, elements: 6}
+			if name == "Q8_0" {
+				// Activations are rounded to the weights' blocks: too coarse
+				// for the difference that one element makes.
+				check = gradientCheck{step: 5e-2, tolerance: 0.1}
+			}
+			check.run(t, net, in)
+		})
+	}
+}
+
+func TestTrainAdapter(t *testing.T) {
+	lib := library(t)
+	for name, path := range bases(t) {
+		t.Run(name, func(t *testing.T) {
+			var first, last float64
+			a, err := TrainAdapter(context.Background(), lib, adapterConfig(path), fewer, func(p Progress) {
+				if p.Step == 1 {
+					first = p.Loss
+				}
+				last = p.Loss
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !(last < 0.6*first) {
+				t.Errorf("loss went from %.3f to %.3f", first, last)
+			}
+			var file bytes.Buffer
+			if err := WriteAdapter(&file, a, Meta{Name: "counts"}); err != nil {
+				t.Fatal(err)
+			}
+			m := loadModel(t, path)
+			loaded, err := m.LoadAdapter(file.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			bare := engineLoss(t, m, fewer, 30)
+			adapted := engineLoss(t, m, fewer, 30, ggml.Scaled{Adapter: loaded, Scale: 1})
+			if math.Abs(adapted-last) > 0.4*last || !(adapted < 0.6*bare) {
+				t.Errorf("the engine's loss is %.3f bare, %.3f adapted; training ended at %.3f", bare, adapted, last)
+			}
+			if err := loaded.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAdapterResumes(t *testing.T) {
+	lib := library(t)
+	c := adapterConfig(bases(t)["Q8_0"])
+	c.Targets, c.Train.Steps = []string{"attn_q", "ffn_down"}, 12
+	whole, err := TrainAdapter(context.Background(), lib, c, fewer, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(whole.tensors) != 2*2*2 || whole.Tensor("blk.1.ffn_down.weight.lora_b") == nil {
+		t.Errorf("%d tensors", len(whole.tensors))
+	}
+	c.Train.CheckpointDir = t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := TrainAdapter(ctx, lib, c, fewer, func(p Progress) {
+		if p.Step == 5 {
+			cancel()
+		}
+	}); err == nil {
+		t.Fatal("a cancelled run ended")
+	}
+	pieces, err := TrainAdapter(context.Background(), lib, c, fewer, nil)
+	if err != nil || !reflect.DeepEqual(whole, pieces) {
+		t.Errorf("the adapters differ: %v", err)
+	}
+	c.Rank = 2
+	if _, err := TrainAdapter(context.Background(), lib, c, fewer, nil); batos.CodeOf(err) != batos.Invalid {
+		t.Errorf("a checkpoint of another rank: %v", err)
+	}
+}
+
+func TestTrainAdapterRefuses(t *testing.T) {
+	lib := library(t)
+	sound := saveModel(t, spread(t, small), Meta{})
+	variant := func(change func(*ggml.GGUFWriter)) string {
+		var g ggml.GGUFWriter
+		g.String("general.architecture", "llama")
+		change(&g)
+		var b bytes.Buffer
+		if err := g.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		return save(t, b.Bytes())
+	}
+	tensor := func(g *ggml.GGUFWriter, name string, shape ...int) {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		if err := g.Tensor(name, ggml.F32, shape, make([]float32, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shaped := func(g *ggml.GGUFWriter) {
+		for key, v := range map[string]uint32{"block_count": 1, "embedding_length": 8, "feed_forward_length": 8, "attention.head_count": 2, "attention.head_count_kv": 2, "context_length": 32} {
+			g.Uint32("llama."+key, v)
+		}
+		tensor(g, "token_embd.weight", 8, 4)
+	}
+	for _, c := range []struct {
+		name   string
+		base   string
+		change func(*AdapterConfig)
+		want   string
+	}{
+		{"no such file", filepath.Join(t.TempDir(), "none"), nil, "no such file"},
+		{"not a model", save(t, []byte("text")), nil, "GGUF"},
+		{"no shape", variant(func(*ggml.GGUFWriter) {}), nil, "no token_embd.weight"},
+		{"a bias", variant(func(g *ggml.GGUFWriter) { shaped(g); tensor(g, "blk.0.attn_q.bias", 8) }), nil, "attn_q.bias has no place"},
+		{"a tensor short", variant(shaped), nil, "is missing"},
+		{"a wrong shape", variant(func(g *ggml.GGUFWriter) { shaped(g); tensor(g, "output_norm.weight", 9) }), nil, "has the shape [9], not [8]"},
+		{"scaled positions", variant(func(g *ggml.GGUFWriter) { shaped(g); g.String("llama.rope.scaling.type", "yarn") }), nil, "yarn"},
+		{"half turned", variant(func(g *ggml.GGUFWriter) { shaped(g); g.Uint32("llama.rope.dimension_count", 2) }), nil, "2 of 4"},
+		{"no rank", sound, func(c *AdapterConfig) { c.Rank = 0 }, "rank 0"},
+		{"unknown target", sound, func(c *AdapterConfig) { c.Targets = []string{"output"} }, `"output" is unknown`},
+		{"target twice", sound, func(c *AdapterConfig) { c.Targets = []string{"attn_q", "attn_q"} }, "named twice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := adapterConfig(c.base)
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			_, err := TrainAdapter(context.Background(), lib, cfg, fewer, nil)
+			if code := batos.CodeOf(err); code != batos.Invalid && code != batos.NotFound || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want …%s…", err, c.want)
+			}
+		})
+	}
+}
