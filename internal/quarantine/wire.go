@@ -1,0 +1,244 @@
+package quarantine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"batos"
+	"batos/internal/codec"
+	"batos/internal/exec"
+	"batos/internal/method"
+	"batos/object"
+)
+
+// A frame is four bytes of length, big-endian, then a kind and a MessagePack
+// array. The parent says one job, the child answers one verdict; in between
+// the child asks, and the parent answers each question before the next. Slot
+// values and revisions travel in the image's own encoding.
+type frameKind byte
+
+const (
+	frameJob      frameKind = 'J' // parent: job
+	frameGet      frameKind = 'G' // child: get, answered by a revision
+	frameRevision frameKind = 'R' // parent: revision
+	frameEffect   frameKind = 'E' // child: wanted, answered by a result
+	frameClock    frameKind = 'C' // child: nothing, answered by a result
+	frameResult   frameKind = 'A' // parent: result
+	frameReport   frameKind = 'V' // child: report
+)
+
+// maxFrame bounds a frame, in bytes.
+const maxFrame = 48 << 20
+
+type job struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Memory, CPU int64 // bytes; seconds
+	Limits      exec.Limits
+	Snapshot    uint64
+	Message     batos.Message
+	Journal     []effect
+	Lineage     exec.Lineage
+	Receiver    uint64
+	Selector    string
+	Source      string
+}
+
+type get struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	OID uint64
+}
+
+type revision struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Found bool
+	TID   uint64
+	Data  []byte
+	Err   failure // if not found
+}
+
+type wanted struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Kind     string
+	External bool
+	Args     []byte
+	Seq      int
+	Key      [16]byte
+}
+
+type result struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Value []byte // nil if Err is set
+	Err   failure
+}
+
+type report struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Status  uint8
+	Value   []byte
+	Err     failure
+	Missing *missing
+	Diff    []byte
+	Reads   [32]byte
+	Journal []effect
+	Usage   exec.Usage
+}
+
+type missing struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Receiver uint64
+	Selector string
+	Args     []byte
+}
+
+type effect struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Kind     string
+	Key      [16]byte
+	External bool
+	Result   []byte
+	Err      failure
+}
+
+// failure is a *batos.Error; Code is "" for none.
+type failure struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Code, Text string
+}
+
+// maxErrorText bounds the text of an error that crosses the wall.
+const maxErrorText = 16 << 10
+
+func failureOf(err *batos.Error) failure {
+	if err == nil {
+		return failure{}
+	}
+	text := err.Text
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	return failure{Code: string(err.Code), Text: text}
+}
+
+func (f failure) error() *batos.Error {
+	if f.Code == "" {
+		return nil
+	}
+	return &batos.Error{Code: batos.Code(f.Code), Text: f.Text}
+}
+
+func effectsOut(in []exec.Effect) []effect {
+	out := make([]effect, len(in))
+	for i, e := range in {
+		out[i] = effect{Kind: e.Kind, Key: e.Key, External: e.External, Err: failureOf(e.Err)}
+		if e.Result != nil {
+			out[i].Result = codec.EncodeValue(e.Result)
+		}
+	}
+	return out
+}
+
+func effectsIn(in []effect) ([]exec.Effect, error) {
+	out := make([]exec.Effect, len(in))
+	for i, e := range in {
+		out[i] = exec.Effect{Kind: e.Kind, Key: e.Key, External: e.External, Err: e.Err.error()}
+		if len(e.Result) > 0 {
+			v, err := codec.DecodeValue(e.Result)
+			if err != nil {
+				return nil, err
+			}
+			out[i].Result = v
+		}
+	}
+	return out, nil
+}
+
+func missingOut(m *method.NotUnderstood) *missing {
+	if m == nil {
+		return nil
+	}
+	return &missing{Receiver: uint64(m.Receiver), Selector: string(m.Selector), Args: codec.EncodeArgs(m.Args, m.Kwargs)}
+}
+
+func missingIn(m *missing) (*method.NotUnderstood, error) {
+	if m == nil {
+		return nil, nil
+	}
+	args, kwargs, err := codec.DecodeArgs(m.Args)
+	if err != nil {
+		return nil, err
+	}
+	return &method.NotUnderstood{Receiver: batos.OID(m.Receiver), Selector: batos.Selector(m.Selector), Args: args, Kwargs: kwargs}, nil
+}
+
+func valueOut(v object.Value) []byte {
+	if v == nil {
+		return nil
+	}
+	return codec.EncodeValue(v)
+}
+
+func valueIn(b []byte) (object.Value, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	return codec.DecodeValue(b)
+}
+
+// writeFrame says one frame; body may be nil.
+func writeFrame(w io.Writer, kind frameKind, body any) error {
+	var b bytes.Buffer
+	b.Write([]byte{0, 0, 0, 0, byte(kind)})
+	if body != nil {
+		if err := msgpack.NewEncoder(&b).Encode(body); err != nil {
+			return err
+		}
+	}
+	if b.Len() > maxFrame {
+		return batos.Errorf(batos.Limit, "a frame of %d bytes; %d are allowed", b.Len(), maxFrame)
+	}
+	binary.BigEndian.PutUint32(b.Bytes(), uint32(b.Len()-4))
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// readFrame reads one frame, whole. It never allocates more than has arrived,
+// doubled.
+func readFrame(r io.Reader) (frameKind, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(head[:4])) - 1
+	if n < 0 || n > maxFrame {
+		return 0, nil, batos.Errorf(batos.Invalid, "a frame of %d bytes; %d are allowed", n, maxFrame)
+	}
+	var b bytes.Buffer
+	if _, err := io.CopyN(&b, r, n); err != nil {
+		return 0, nil, err
+	}
+	return frameKind(head[4]), b.Bytes(), nil
+}
+
+// decode reads a frame's body, all of it.
+func decode(data []byte, into any) error {
+	r := bytes.NewReader(data)
+	if err := msgpack.NewDecoder(r).Decode(into); err != nil {
+		return err
+	}
+	if r.Len() > 0 {
+		return batos.Errorf(batos.Invalid, "%d bytes after the end of a frame", r.Len())
+	}
+	return nil
+}
