@@ -123,6 +123,15 @@ func (b *builder) builtin(name string, e *syntax.CallExpr) node {
 		}
 		callbacks()
 		return n
+	case name == "sum":
+		if len(all) < 2 { // from 0 up: a number
+			return scalar
+		}
+		n := b.copyOf(b.elementOf(all[0]))
+		for _, start := range all[1:] {
+			n = b.either(n, start)
+		}
+		return n
 	case name == "getattr":
 		return b.getattr(e, args)
 	case name == "clone" || name == "root":

@@ -2,11 +2,15 @@ package guardian
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.starlark.net/starlark"
+
 	"batos"
+	"batos/internal/method"
 )
 
 func ExampleAudit() {
@@ -111,6 +115,23 @@ func TestCode(t *testing.T) {
 	} {
 		if _, err := Audit(src, Options{Generated: true}); batos.CodeOf(err) != want {
 			t.Errorf("%q: %v, want %q", src, err, want)
+		}
+	}
+}
+
+// TestDefined holds the names that the audit lets through to those that the
+// dialect has.
+func TestDefined(t *testing.T) {
+	names := slices.Sorted(maps.Keys(starlark.Universe))
+	names = append(names, "json", "math", "time", "clone", "random", "resend", "root", "round", "send_later", "sum",
+		"open", "eval", "isinstance", "map", "pow", "undefined_name", "kernel", "primitive")
+	for _, set := range []map[string]bool{constants, modules, scalarFunctions, copyFunctions, otherFunctions} {
+		names = slices.AppendSeq(names, maps.Keys(set))
+	}
+	for _, name := range names {
+		_, err := method.Compile("f", "def f(self):\n    return "+name+"\n")
+		if there := err == nil; there != defined(name) {
+			t.Errorf("%s: defined %v, but compiling it says %v", name, defined(name), err)
 		}
 	}
 }

@@ -18,11 +18,11 @@ var (
 	// scalarFunctions answer something that shares nothing with their
 	// arguments, and change nothing.
 	scalarFunctions = words(`abs all any bool bytes chr dir fail float hasattr hash int len
-		ord print random range repr round send_later str sum type`)
+		ord print random range repr round send_later str type`)
 	// copyFunctions answer a new container of their arguments' elements.
 	copyFunctions = words("dict enumerate list reversed set sorted tuple zip")
 	// otherFunctions are treated one by one in call.go.
-	otherFunctions = words("clone getattr max min resend root")
+	otherFunctions = words("clone getattr max min resend root sum")
 
 	// mutators are built-in methods that change their receiver; the same
 	// names on an object are sends.
@@ -32,7 +32,7 @@ var (
 	scalarMethods = words(`capitalize count elem_ords elems endswith find format has index isalnum isalpha
 		isdigit islower isspace issubset issuperset istitle isupper join lower lstrip partition removeprefix
 		removesuffix replace rfind rindex rpartition rstrip startswith strip title upper
-		codepoints codepoint_ords isdisjoint keys rsplit split splitlines`)
+		codepoints codepoint_ords isdisjoint keys rsplit size split splitlines`)
 	// freshMethods are those of scalarMethods that answer a new container.
 	freshMethods = words("elem_ords elems keys partition rpartition rsplit split splitlines codepoints codepoint_ords")
 	// copyMethods answer a new container of the receiver's elements, and of
@@ -50,10 +50,10 @@ var (
 
 	// slotChangers are the selectors of traits_obj that change the
 	// receiver's slots.
-	slotChangers = words("deleteSlot_ delete_slot_ removeSlot_ remove_slot_ setSlot_value_ set_slot_")
+	slotChangers = words("count_ deleteSlot_ delete_slot_ removeSlot_ remove_slot_ setSlot_value_ set_slot_")
 	// slotNaming says which arguments of a selector are names of slots.
 	slotNaming = map[string][]int{
-		"setSlot_value_": {0}, "set_slot_": {0}, "slot_": {0}, "has_slot_": {0},
+		"count_": {0}, "setSlot_value_": {0}, "set_slot_": {0}, "slot_": {0}, "has_slot_": {0},
 		"deleteSlot_": {0}, "delete_slot_": {0}, "removeSlot_": {0}, "remove_slot_": {0},
 	}
 )

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"batos"
-	"batos/internal/method"
-
 	"go.starlark.net/resolve"
 	"go.starlark.net/syntax"
+
+	"batos"
+	"batos/internal/method"
 )
 
 // Bounds on the shape of a method. No method by a person comes near them; they

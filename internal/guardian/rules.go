@@ -4,11 +4,11 @@ import (
 	"slices"
 	"strings"
 
-	"batos"
-	"batos/object"
-
 	"go.starlark.net/resolve"
 	"go.starlark.net/syntax"
+
+	"batos"
+	"batos/object"
 )
 
 // covenantSlot is the name that the covenant assigns.
