@@ -30,6 +30,11 @@ const maxText = 4 << 20
 // allocate to speak of.
 const maxBits = 4096
 
+// Charge takes n bytes from the run's budget, and work in proportion, for what
+// an [Effects] does on behalf of code: pages of a tree, entries of a list it
+// answers. It is called before the work. The error ends the run.
+func (r *Run) Charge(n int) error { return r.charge(n) }
+
 // charge takes n bytes from the budget, and work in proportion. It is called
 // before the bytes are allocated.
 func (r *Run) charge(n int) error {

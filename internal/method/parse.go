@@ -23,7 +23,7 @@ const (
 	maxStack    = 4096 // operands alive at once in one function
 	maxLocals   = 1024 // names in one function
 	maxChain    = 2000 // elif branches in one if, and functions nested in one another
-	maxFields   = 200  // fields of one f-string
+	maxFields   = 80   // fields of one f-string
 	maxFStrings = 4    // f-strings nested in one another's fields
 )
 
@@ -58,8 +58,7 @@ func parseMethod(name, source string, line int32) (*syntax.DefStmt, error) {
 
 // parseFile parses any source, with f-strings lowered.
 func parseFile(name, source string, line int32) (*syntax.File, error) {
-	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
-	masked, found, err := maskFStrings(name, source, line, 1, 0)
+	masked, found, err := maskFStrings(name, unixLines(source), place{line, 1}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +71,11 @@ func parseFile(name, source string, line int32) (*syntax.File, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// unixLines gives the source with the line ends that positions count by.
+func unixLines(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // errAt is an error of a source, with its position.

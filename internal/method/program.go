@@ -65,7 +65,7 @@ func compileAt(name, source string, line int32) (*Program, error) {
 		return nil, sourceError(name, err)
 	}
 	globals.Freeze()
-	fn, ok := globals[def.Name.Name].(*starlark.Function)
+	fn, ok := globals[methodName].(*starlark.Function)
 	if !ok {
 		return nil, errAt(def.Def, batos.Invalid, "no method %s", def.Name.Name)
 	}
