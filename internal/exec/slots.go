@@ -208,7 +208,17 @@ func (x *run) clone(oid batos.OID) (batos.OID, error) {
 		}
 		bytes += int64(len(sl.Name)) + size(sl.Value)
 	}
-	if err := x.making(1, bytes); err != nil {
+	keys, err := x.keysOf(s)
+	if err != nil {
+		return 0, err
+	}
+	if keys > maxClonedKeys {
+		return 0, batos.Errorf(batos.Limit, "%s holds trees of %d keys; a clone copies at most %d", oid, keys, maxClonedKeys)
+	}
+	if err := x.vm.Charge(int(bytes) + int(keys)*treeCost); err != nil {
+		return 0, err
+	}
+	if err := x.making(1, bytes+keys*entryCost); err != nil {
 		return 0, err
 	}
 	copied, err := x.tx.Clone(oid, f.authority, x.req.Message.ID)
@@ -216,6 +226,26 @@ func (x *run) clone(oid batos.OID) (batos.OID, error) {
 		return 0, err
 	}
 	return copied, x.settle(copied, s)
+}
+
+// maxClonedKeys bounds the trees that a clone copies.
+const maxClonedKeys = 10_000
+
+// keysOf counts the keys of the trees in s.
+func (x *run) keysOf(s *object.State) (int64, error) {
+	ts, err := x.treesOf(s)
+	if err != nil {
+		return 0, err
+	}
+	keys := int64(0)
+	for _, t := range ts {
+		n, err := x.tx.Tree(t).Len()
+		if err != nil {
+			return 0, err
+		}
+		keys += n
+	}
+	return keys, nil
 }
 
 // create makes an object of these slots for the running code.
