@@ -1,89 +1,294 @@
-// Package image is a living image: objects in slots, transactions, history.
 package image
 
 import (
 	"context"
 	"io"
-	"iter"
+	"runtime"
+	"sync"
 
 	"batos"
 	"batos/image/store"
+	"batos/image/store/logstore"
 	"batos/internal/vfs"
 	"batos/object"
 )
 
 // Options of [Open]; the zero value is good.
 type Options struct {
-	FS         vfs.FS // nil: the machine's own
-	CacheBytes int64  // bound of the cache of decoded revisions; 0: 64 MiB
-	ReadOnly   bool
+	// FS is where the image's folder is; nil is the machine's own files.
+	FS vfs.FS
+	// CacheBytes bounds the decoded revisions kept in memory, by an estimate;
+	// 0 is 128 MiB.
+	CacheBytes int64
+	// ReadOnly opens an image without changing a byte of it. Commits are
+	// refused with code denied.
+	ReadOnly bool
 }
 
-// Image is one open image. Safe for concurrent use.
-type Image struct{}
+const (
+	defaultCache = 128 << 20
+	// scratchCache bounds what a transaction without an image keeps decoded.
+	scratchCache = 32 << 20
+	// maxAttempts bounds how often Update runs its function; after fairAttempts
+	// conflicts it stops competing with others that lost.
+	maxAttempts  = 24
+	fairAttempts = 3
+)
 
-// Meta says on whose word a transaction was made.
-type Meta struct {
-	Author     batos.Authority
-	AuthorName string
-	Message    batos.MessageID
-	Note       string
-	Undoes     batos.TID // the transaction this one takes back, or 0
+// Image is one open image. All methods are safe for concurrent use.
+type Image struct {
+	store    store.Store
+	cache    *cache
+	oids     *oids
+	readOnly bool
+	recovery string
+	losers   sync.Mutex // held by an Update that lost fairAttempts times
 }
 
-// Revision is one past state of an object.
-type Revision struct {
-	OID     batos.OID
-	TID     batos.TID
-	Meta    Meta
-	State   *object.State // nil if Deleted
-	Deleted bool
+// Open opens the image in a folder, or makes a new one there. Only one process
+// may have an image open for writing: a second gets an error with code locked.
+// An image that a newer release wrote is one with code newer_format, damage
+// that a crash does not explain one with code corrupt.
+func Open(ctx context.Context, dir string, o Options) (*Image, error) {
+	fsys := o.FS
+	if fsys == nil {
+		fsys = vfs.OS()
+	}
+	st, err := logstore.Open(ctx, fsys, dir, logstore.Options{ReadOnly: o.ReadOnly})
+	if err != nil {
+		return nil, err
+	}
+	im := over(st, o)
+	im.recovery = st.Recovery().String()
+	return im, nil
 }
 
-// Transaction is one commit as the log has it.
-type Transaction struct {
-	TID     batos.TID
-	Meta    Meta
-	Objects []batos.OID // the objects it wrote, ascending
-	Trees   []batos.OID // the trees it wrote, ascending
+// over makes an image of an open store, of which it must be the only writer.
+func over(st store.Store, o Options) *Image {
+	size := o.CacheBytes
+	if size <= 0 {
+		size = defaultCache
+	}
+	return &Image{store: st, cache: newCache(size), oids: &oids{reserve: st.NewOIDs}, readOnly: o.ReadOnly}
 }
 
-// Stats are sizes and cache figures.
+// View runs fn in a transaction over the newest snapshot that can only read.
+// It never conflicts. The transaction ends when fn returns.
+func (im *Image) View(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := im.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Abort()
+	tx.readOnly = true
+	return fn(tx)
+}
+
+// Update runs fn in a transaction and commits it, or aborts it if fn returns
+// an error or panics. When the commit conflicts with another, fn runs again
+// from its start on a newer snapshot, a bounded number of times: it must not
+// leave traces outside the transaction. After that the error has code
+// conflict. The TID is that of [Tx.Commit].
+func (im *Image) Update(ctx context.Context, fn func(*Tx) error) (batos.TID, error) {
+	for attempt := 1; ; attempt++ {
+		tid, again, err := im.try(ctx, fn, attempt > fairAttempts)
+		if !again || attempt == maxAttempts {
+			return tid, err
+		}
+		runtime.Gosched()
+	}
+}
+
+// try is one attempt of Update; alone, it is the only one of those that have
+// lost too often. Again says that the commit conflicted; a conflict that fn
+// finds itself would be found again.
+func (im *Image) try(ctx context.Context, fn func(*Tx) error, alone bool) (tid batos.TID, again bool, err error) {
+	if alone {
+		im.losers.Lock()
+		defer im.losers.Unlock()
+	}
+	tx, err := im.Begin(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	defer tx.Abort()
+	if err := fn(tx); err != nil {
+		return 0, false, err
+	}
+	tid, err = tx.Commit(ctx)
+	return tid, err != nil && tx.doom == nil && batos.CodeOf(err) == batos.Conflict, err
+}
+
+// Begin starts a transaction over the newest snapshot. End it with Commit or
+// Abort. What it reads it reads under ctx.
+func (im *Image) Begin(ctx context.Context) (*Tx, error) {
+	snap, err := im.store.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return im.begin(ctx, snap), nil
+}
+
+// BeginAt starts a transaction that sees the image as it was right after tid
+// and can only read. A tid that was packed away is an error with code packed.
+func (im *Image) BeginAt(ctx context.Context, tid batos.TID) (*Tx, error) {
+	if tid >= im.store.LastTID() {
+		// The newest snapshot may be newer than tid only if tid is newer than
+		// everything that was committed when it was asked for.
+		tx, err := im.Begin(ctx)
+		if err != nil || tx.at <= tid {
+			if tx != nil {
+				tx.readOnly = true
+			}
+			return tx, err
+		}
+		tx.Abort()
+	}
+	snap, err := im.store.SnapshotAt(ctx, tid)
+	if err != nil {
+		return nil, err
+	}
+	tx := im.begin(ctx, snap)
+	tx.readOnly = true
+	return tx, nil
+}
+
+func (im *Image) begin(ctx context.Context, snap store.Snapshot) *Tx {
+	return &Tx{ctx: ctx, im: im, snap: snap, at: snap.TID(), cache: im.cache, oids: im.oids}
+}
+
+// Scratch is a transaction over any snapshot: it reads and writes as others
+// do, and can show its [Tx.Changes], but never commit. Objects it makes have
+// OIDs of no store. A quarantined trial runs in one, and so does a branch.
+// Abort it when done; that closes the snapshot.
+func Scratch(ctx context.Context, snap store.Snapshot) *Tx {
+	return &Tx{
+		ctx: ctx, snap: snap, at: snap.TID(), cache: newCache(scratchCache),
+		oids: &oids{reserve: func() func(context.Context, int) (batos.OID, error) {
+			next := batos.DerivedOID >> 1 // half of what a store hands out is never reached
+			return func(_ context.Context, n int) (batos.OID, error) {
+				first := next
+				next += batos.OID(n)
+				return first, nil
+			}
+		}()},
+	}
+}
+
+// Recovery tells in a line what opening found and repaired.
+func (im *Image) Recovery() string { return im.recovery }
+
+// LastTID is the newest durable commit, 0 in an empty image.
+func (im *Image) LastTID() batos.TID { return im.store.LastTID() }
+
+// Wait gives the newest durable TID once it is greater than after, or ctx's
+// error.
+func (im *Image) Wait(ctx context.Context, after batos.TID) (batos.TID, error) {
+	return im.store.Wait(ctx, after)
+}
+
+// Stats are sizes of the store, and how the cache of decoded revisions does.
 type Stats struct {
 	store.Stats
-	CacheBytes, CacheHits, CacheMisses int64
+	CacheBytes             int64 // estimated memory
+	CacheHits, CacheMisses int64
 }
 
-func Open(ctx context.Context, dir string, o Options) (*Image, error) { panic("being written") }
-func (im *Image) View(ctx context.Context, fn func(*Tx) error) error  { panic("being written") }
-func (im *Image) Update(ctx context.Context, fn func(*Tx) error) (batos.TID, error) {
-	panic("being written")
+// Stats measures the image.
+func (im *Image) Stats() Stats {
+	return Stats{
+		Stats: im.store.Stats(), CacheBytes: im.cache.bytes(),
+		CacheHits: im.cache.hits.Load(), CacheMisses: im.cache.misses.Load(),
+	}
 }
-func (im *Image) Begin(ctx context.Context) (*Tx, error) { panic("being written") }
-func (im *Image) BeginAt(ctx context.Context, tid batos.TID) (*Tx, error) {
-	panic("being written")
-}
-func (im *Image) LastTID() batos.TID { panic("being written") }
-func (im *Image) Wait(ctx context.Context, after batos.TID) (batos.TID, error) {
-	panic("being written")
-}
-func (im *Image) History(ctx context.Context, oid batos.OID) iter.Seq2[Revision, error] {
-	panic("being written")
-}
-func (im *Image) Log(ctx context.Context, from, to batos.TID) iter.Seq2[Transaction, error] {
-	panic("being written")
-}
-func (im *Image) Undo(ctx context.Context, tid batos.TID, m Meta) (batos.TID, error) {
-	panic("being written")
-}
-func (im *Image) Stats() Stats { panic("being written") }
-func (im *Image) Close() error { panic("being written") }
+
+// Close waits for commits under way and closes the store. Transactions still
+// open can read no more.
+func (im *Image) Close() error { return im.store.Close() }
+
+// NewBlob stores what r has as a blob. It becomes part of the image when a
+// transaction commits a value that holds it, and is removed some time later if
+// none does.
 func (im *Image) NewBlob(ctx context.Context, r io.Reader) (object.Blob, error) {
-	panic("being written")
-}
-func (im *Image) OpenBlob(ctx context.Context, b object.Blob) (store.Blob, error) {
-	panic("being written")
+	if im.readOnly {
+		return object.Blob{}, errReadOnly()
+	}
+	w, err := im.store.NewBlob(ctx)
+	if err != nil {
+		return object.Blob{}, err
+	}
+	if _, err := io.Copy(w, contextReader{ctx, r}); err != nil {
+		return object.Blob{}, abandon(w, err)
+	}
+	hash, size, err := w.Seal()
+	if err != nil {
+		return object.Blob{}, abandon(w, err)
+	}
+	return object.Blob{Hash: hash, Size: size}, nil
 }
 
-// Scratch is a transaction over any snapshot that can never commit.
-func Scratch(ctx context.Context, snap store.Snapshot) *Tx { panic("being written") }
+func abandon(w store.BlobWriter, cause error) error {
+	if err := w.Abort(); err != nil {
+		return batos.Errorf(batos.CodeOf(cause), "%w (and the staged bytes stay behind: %v)", cause, err)
+	}
+	return cause
+}
+
+// contextReader ends a long copy when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// OpenBlob opens a committed blob. Every read is verified against its hashes.
+func (im *Image) OpenBlob(ctx context.Context, b object.Blob) (store.Blob, error) {
+	return im.store.OpenBlob(ctx, b.Hash)
+}
+
+// oids hands out fresh OIDs from ranges that a store reserves.
+type oids struct {
+	reserve func(ctx context.Context, n int) (batos.OID, error)
+
+	mu        sync.Mutex
+	next, end batos.OID
+	returned  []batos.OID
+}
+
+const reserveOIDs = 256
+
+func (o *oids) take(ctx context.Context) (batos.OID, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.returned); n > 0 {
+		oid := o.returned[n-1]
+		o.returned = o.returned[:n-1]
+		return oid, nil
+	}
+	if o.next == o.end {
+		first, err := o.reserve(ctx, reserveOIDs)
+		if err != nil {
+			return 0, err
+		}
+		o.next, o.end = first, first+reserveOIDs
+	}
+	o.next++
+	return o.next - 1, nil
+}
+
+// giveBack returns OIDs that nobody has seen.
+func (o *oids) giveBack(unused []batos.OID) {
+	o.mu.Lock()
+	o.returned = append(o.returned, unused...)
+	o.mu.Unlock()
+}
+
+func errReadOnly() error {
+	return batos.Errorf(batos.Denied, "the image is open for reading only")
+}

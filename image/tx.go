@@ -2,117 +2,223 @@ package image
 
 import (
 	"context"
-	"iter"
 
 	"batos"
+	"batos/image/store"
 	"batos/object"
 )
 
-// Tx is one transaction: a snapshot and what was written over it. One
-// goroutine at a time.
-type Tx struct{}
+// Tx is one transaction: a snapshot, what was written over it, and a record
+// of what was read, which Commit validates. Everything it reads includes its
+// own writes. It belongs to one goroutine at a time, and ends with Commit or
+// Abort; after that its methods answer an error with code invalid.
+//
+// The transaction keeps the context it was begun with, because its whole life
+// is part of that one piece of work: reads end with it.
+type Tx struct {
+	ctx      context.Context
+	im       *Image // nil: a scratch transaction
+	snap     store.Snapshot
+	at       batos.TID
+	cache    *cache
+	oids     *oids
+	readOnly bool
+	done     bool
+	doom     error
+	meta     Meta
 
-// Savepoint marks a moment in a transaction for Rollback.
-type Savepoint struct{}
+	objects map[batos.OID]*handle
+	last    *handle // the one used last: most reads come in runs
+	trees   map[batos.OID]*treeState
+	made    []batos.OID // objects and trees it created, in order
 
-func (tx *Tx) Snapshot() batos.TID                           { panic("being written") }
-func (tx *Tx) ReadOnly() bool                                { panic("being written") }
-func (tx *Tx) SetMeta(m Meta)                                { panic("being written") }
-func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) { panic("being written") }
-func (tx *Tx) Abort()                                        { panic("being written") }
-func (tx *Tx) Savepoint() Savepoint                          { panic("being written") }
-func (tx *Tx) Rollback(sp Savepoint)                         { panic("being written") }
-
-// Doom makes Commit answer reason, for ever.
-func (tx *Tx) Doom(reason error) { panic("being written") }
-
-func (tx *Tx) Load(oid batos.OID) (*object.State, error) { panic("being written") }
-func (tx *Tx) Slot(oid batos.OID, name string) (object.Value, bool, error) {
-	panic("being written")
+	marks int      // savepoints taken
+	undo  []func() // how to take back each write since the first savepoint
 }
 
-// Protection reads only the protection: no slot counts as read.
-func (tx *Tx) Protection(oid batos.OID) (object.Protection, error) { panic("being written") }
+// Snapshot is the commit that the transaction sees the image as of.
+func (tx *Tx) Snapshot() batos.TID { return tx.at }
 
-// Creator reads who made the object: no slot counts as read.
-func (tx *Tx) Creator(oid batos.OID) (batos.Authority, batos.MessageID, error) {
-	panic("being written")
+// ReadOnly reports whether the transaction refuses writes.
+func (tx *Tx) ReadOnly() bool { return tx.readOnly }
+
+// SetMeta says on whose word the transaction is made. It is kept with it.
+func (tx *Tx) SetMeta(m Meta) { tx.meta = m }
+
+// Doom makes Commit answer reason instead of committing. Reads and writes go
+// on as before. The first reason stays; nil becomes one of code refused.
+func (tx *Tx) Doom(reason error) {
+	if tx.doom != nil {
+		return
+	}
+	if reason == nil {
+		reason = batos.Errorf(batos.Refused, "the transaction was doomed: it can only be aborted")
+	}
+	tx.doom = reason
+}
+
+// Abort ends the transaction without a trace. A no-op when it has ended.
+func (tx *Tx) Abort() {
+	if tx.done {
+		return
+	}
+	tx.done, tx.last = true, nil
+	tx.objects, tx.trees, tx.undo = nil, nil, nil
+	_ = tx.snap.Close() // a snapshot that does not close holds back pack, and nothing else
+}
+
+// Savepoint is a moment in a transaction that [Tx.Rollback] returns to.
+type Savepoint struct {
+	tx   *Tx
+	undo int
+}
+
+// Savepoint marks this moment.
+func (tx *Tx) Savepoint() Savepoint {
+	tx.marks++
+	return Savepoint{tx, len(tx.undo)}
+}
+
+// Rollback takes back every write since sp. What was read since then still
+// counts as read, for its content may have been used to decide on the
+// rollback. The savepoint can be used again; those after it cannot.
+func (tx *Tx) Rollback(sp Savepoint) error {
+	if err := tx.usable(); err != nil {
+		return err
+	}
+	if sp.tx != tx || sp.undo > len(tx.undo) {
+		return batos.Errorf(batos.Invalid, "this savepoint is not one of the transaction any more")
+	}
+	for i := len(tx.undo) - 1; i >= sp.undo; i-- {
+		tx.undo[i]()
+	}
+	tx.undo = tx.undo[:sp.undo]
+	return nil
+}
+
+// undoable notes how to take a write back, if anybody could ask for it.
+func (tx *Tx) undoable(back func()) {
+	if tx.marks > 0 {
+		tx.undo = append(tx.undo, back)
+	}
+}
+
+func (tx *Tx) usable() error {
+	if tx.done {
+		return batos.Errorf(batos.Invalid, "the transaction is over")
+	}
+	return nil
+}
+
+func (tx *Tx) writable() error {
+	if tx.done {
+		return tx.usable()
+	}
+	if tx.readOnly {
+		return batos.Errorf(batos.Denied, "this transaction can only read")
+	}
+	return nil
+}
+
+// load gives the revision that the snapshot has.
+func (tx *Tx) load(oid batos.OID) (*revision, error) {
+	if rev := tx.cache.get(oid, tx.at); rev != nil {
+		return rev, nil
+	}
+	stored, err := tx.snap.Load(tx.ctx, oid)
+	if err != nil {
+		if batos.CodeOf(err) == batos.NotFound {
+			return nil, nil
+		}
+		return nil, err
+	}
+	rev, err := decode(stored)
+	if err != nil {
+		return nil, err
+	}
+	tx.cache.loaded(rev, tx.at)
+	return rev, nil
+}
+
+// maxHandles bounds what a transaction that only reads remembers of objects;
+// one that may write must remember all it has read.
+const maxHandles = 1 << 16
+
+// object gives the transaction's view of an object. The object may not exist.
+func (tx *Tx) object(oid batos.OID) (*handle, error) {
+	if h := tx.last; h != nil && h.oid == oid {
+		return h, nil
+	}
+	if h := tx.objects[oid]; h != nil {
+		tx.last = h
+		return h, nil
+	}
+	if err := tx.usable(); err != nil {
+		return nil, err
+	}
+	if oid == 0 {
+		return nil, batos.Errorf(batos.NotFound, "oid 0 is no object")
+	}
+	rev, err := tx.load(oid)
+	if err != nil {
+		return nil, err
+	}
+	if rev != nil && rev.state == nil {
+		return nil, batos.Errorf(batos.NotFound, "%s is part of a tree, not an object", oid)
+	}
+	if tx.objects == nil || tx.readOnly && len(tx.objects) >= maxHandles {
+		tx.objects = map[batos.OID]*handle{}
+	}
+	h := &handle{oid: oid, base: rev}
+	tx.objects[oid] = h
+	tx.last = h
+	return h, nil
+}
+
+// existing is object for those that must exist.
+func (tx *Tx) existing(oid batos.OID) (*handle, error) {
+	h, err := tx.object(oid)
+	if err != nil {
+		return nil, err
+	}
+	if !h.exists() {
+		return nil, notFound(oid)
+	}
+	return h, nil
+}
+
+// changing is existing for a write.
+func (tx *Tx) changing(oid batos.OID) (*handle, error) {
+	if err := tx.writable(); err != nil {
+		return nil, err
+	}
+	return tx.existing(oid)
+}
+
+// Load gives a whole object. Every slot counts as read.
+func (tx *Tx) Load(oid batos.OID) (*object.State, error) {
+	h, err := tx.existing(oid)
+	if err != nil {
+		return nil, err
+	}
+	h.readAll = true
+	return h.current()
+}
+
+// Exists reports whether there is an object oid.
+func (tx *Tx) Exists(oid batos.OID) (bool, error) {
+	h, err := tx.object(oid)
+	if err != nil {
+		if batos.CodeOf(err) == batos.NotFound {
+			return false, nil
+		}
+		return false, err
+	}
+	return h.exists(), nil
 }
 
 // Created reports whether this transaction made the object.
-func (tx *Tx) Created(oid batos.OID) bool { panic("being written") }
-
-// SlotNames lists the object's own slots: their names count as read, not what they hold.
-func (tx *Tx) SlotNames(oid batos.OID) ([]string, error) { panic("being written") }
-func (tx *Tx) Lookup(oid batos.OID, name string) (v object.Value, holder batos.OID, ok bool, err error) {
-	panic("being written")
+func (tx *Tx) Created(oid batos.OID) bool {
+	h := tx.objects[oid]
+	return h != nil && h.fresh != nil
 }
-func (tx *Tx) LookupAfter(oid, after batos.OID, name string) (v object.Value, holder batos.OID, ok bool, err error) {
-	panic("being written")
-}
-func (tx *Tx) SetSlot(oid batos.OID, name string, v object.Value) error { panic("being written") }
-func (tx *Tx) DeleteSlot(oid batos.OID, name string) error              { panic("being written") }
-func (tx *Tx) SetProtection(oid batos.OID, p object.Protection) error   { panic("being written") }
-func (tx *Tx) AddCounter(oid batos.OID, slot string, delta int64) error { panic("being written") }
-func (tx *Tx) Create(s *object.State) (batos.OID, error)                { panic("being written") }
-func (tx *Tx) CreateAt(oid batos.OID, s *object.State) error            { panic("being written") }
-func (tx *Tx) Delete(oid batos.OID) error                               { panic("being written") }
-func (tx *Tx) Exists(oid batos.OID) (bool, error)                       { panic("being written") }
-func (tx *Tx) Clone(oid batos.OID, creator batos.Authority, by batos.MessageID) (batos.OID, error) {
-	panic("being written")
-}
-func (tx *Tx) Name(name string) (batos.OID, bool, error) { panic("being written") }
-func (tx *Tx) SetName(name string, oid batos.OID) error  { panic("being written") }
-func (tx *Tx) Names() *Tree                              { panic("being written") }
-func (tx *Tx) NewTree() (object.Tree, error)             { panic("being written") }
-func (tx *Tx) Tree(t object.Tree) *Tree                  { panic("being written") }
-
-// Changes lists what Commit would write, in canonical order.
-func (tx *Tx) Changes() ([]Change, error) { panic("being written") }
-
-// ReadDigest identifies everything the transaction has read.
-func (tx *Tx) ReadDigest() [32]byte { panic("being written") }
-
-// Change is what a transaction does to one object or tree.
-type Change struct {
-	OID        batos.OID
-	Tree       bool // OID is a tree: Keys, else Slots
-	New        bool
-	Deleted    bool
-	Protection *object.Protection // set to this, or nil
-	Slots      []SlotChange
-	Keys       []KeyChange
-}
-
-// SlotChange is what happens to one slot.
-type SlotChange struct {
-	Name          string
-	Before, After object.Value // nil: absent
-	Delta         int64        // an addition to a counter, if not 0
-}
-
-// KeyChange is what happens to one key of a tree.
-type KeyChange struct{ Key, Before, After object.Value }
-
-// EncodeChanges and DecodeChanges carry changes between processes.
-func EncodeChanges(cs []Change) []byte            { panic("being written") }
-func DecodeChanges(data []byte) ([]Change, error) { panic("being written") }
-
-// Fingerprint is equal for changes that do the same: fresh OIDs are numbered
-// in order of creation, and what was there before is left out.
-func Fingerprint(cs []Change) [32]byte { panic("being written") }
-
-// Tree is a persistent ordered map as a transaction sees it.
-type Tree struct{}
-
-func (t *Tree) ID() object.Tree                                  { panic("being written") }
-func (t *Tree) Get(key object.Value) (object.Value, bool, error) { panic("being written") }
-func (t *Tree) Set(key, v object.Value) error                    { panic("being written") }
-func (t *Tree) Delete(key object.Value) (bool, error)            { panic("being written") }
-func (t *Tree) Len() (int64, error)                              { panic("being written") }
-func (t *Tree) Min() (key, v object.Value, ok bool, err error)   { panic("being written") }
-func (t *Tree) Max() (key, v object.Value, ok bool, err error)   { panic("being written") }
-
-// Range yields keys with from <= key < to in order; nil is no bound.
-func (t *Tree) Range(from, to object.Value) iter.Seq2[object.Entry, error] { panic("being written") }
-

@@ -1,8 +1,6 @@
 package codec
 
-import (
-	"batos"
-)
+import "batos"
 
 // Root is the fixed point of a persistent ordered map: its OID names the map
 // while pages come and go.
@@ -69,7 +67,7 @@ func LeafSize(keys, values []string) int {
 }
 
 // EntrySize bounds what one entry takes in a leaf.
-func EntrySize(key, value string) int { return len(key) + len(value) + 6 }
+func EntrySize(key, value string) int { return len(key) + len(value) + 8 }
 
 const pageOverhead = 20
 

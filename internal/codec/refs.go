@@ -16,10 +16,20 @@ func Refs(s *object.State) ([]batos.OID, []store.BlobHash) {
 	return r.oids, r.blobs
 }
 
-// LeafRefs lists what the values of l refer to. Values that do not decode are
-// an error.
+// LeafRefs lists what the keys and then the values of l refer to. What does
+// not decode is an error.
 func LeafRefs(l *Leaf) ([]batos.OID, []store.BlobHash, error) {
 	var r refs
+	for _, k := range l.Keys {
+		if k == "" || k[0] != keyRef && k[0] != keyTuple {
+			continue
+		}
+		key, err := DecodeKey(k)
+		if err != nil {
+			return nil, nil, err
+		}
+		r.value(key)
+	}
 	for _, v := range l.Values {
 		if !mayRefer(v) {
 			continue

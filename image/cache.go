@@ -1,0 +1,207 @@
+package image
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"batos"
+)
+
+// cache keeps the newest decoded revisions of an image whose store it is the
+// only writer of, within a bound of estimated bytes.
+//
+// It must never show a transaction a revision that the transaction's snapshot
+// does not have, however commits, loads and evictions overtake each other. It
+// keeps one revision of an object, the newest, and these rules:
+//
+//   - A commit marks the OIDs it may write as pending before the store sees
+//     it, and takes the mark back only after the cache has learned the result.
+//     While an OID is pending its entry is not used.
+//   - An entry serves a snapshot if it is not newer than the snapshot. The
+//     snapshot is older than the question, so a commit that is neither pending
+//     nor known to the cache is not in the snapshot either.
+//   - A loaded revision becomes an entry only if its snapshot is at least as
+//     new as every commit the cache has learned of, in the same shard, and the
+//     OID is not pending. So a load that was overtaken by a commit does not
+//     bring back what the commit replaced, even if its entry is gone already.
+//   - Commits may report in another order than that of their TIDs: an older
+//     one never replaces or re-creates an entry.
+type cache struct {
+	shards       [32]shard
+	hits, misses atomic.Int64
+}
+
+type shard struct {
+	mu      sync.Mutex
+	entries map[batos.OID]*entry
+	pending map[batos.OID]int
+	newest  batos.TID // of the commits reported to this shard
+	bytes   int64
+	limit   int64
+	lru     entry // ring: next is the most recently used
+}
+
+type entry struct {
+	rev        *revision
+	prev, next *entry
+}
+
+func newCache(limit int64) *cache {
+	c := &cache{}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.entries = map[batos.OID]*entry{}
+		s.pending = map[batos.OID]int{}
+		s.limit = max(limit/int64(len(c.shards)), 1)
+		s.lru.prev, s.lru.next = &s.lru, &s.lru
+	}
+	return c
+}
+
+func (c *cache) shard(oid batos.OID) *shard {
+	return &c.shards[uint64(oid)*0x9e3779b97f4a7c15>>59]
+}
+
+// get gives the revision of oid that the snapshot at has, or nil if the cache
+// cannot tell.
+func (c *cache) get(oid batos.OID, at batos.TID) *revision {
+	s := c.shard(oid)
+	s.mu.Lock()
+	e := s.entries[oid]
+	if e == nil || e.rev.tid > at || s.pending[oid] > 0 {
+		s.mu.Unlock()
+		c.misses.Add(1)
+		return nil
+	}
+	s.touch(e)
+	rev := e.rev
+	s.mu.Unlock()
+	c.hits.Add(1)
+	return rev
+}
+
+// exact gives the revision of oid that tid wrote, or nil.
+func (c *cache) exact(oid batos.OID, tid batos.TID) *revision {
+	s := c.shard(oid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[oid]; e != nil && e.rev.tid == tid {
+		return e.rev
+	}
+	return nil
+}
+
+// front gives the newest revision of oid, commits under way included, or nil
+// if the cache cannot tell.
+func (c *cache) front(oid batos.OID) *revision {
+	s := c.shard(oid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[oid]; e != nil && s.pending[oid] == 0 {
+		return e.rev
+	}
+	return nil
+}
+
+// loaded offers a revision that the snapshot at has.
+func (c *cache) loaded(rev *revision, at batos.TID) {
+	s := c.shard(rev.oid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at >= s.newest && s.pending[rev.oid] == 0 {
+		s.put(rev)
+	}
+}
+
+// begin marks an OID as pending.
+func (c *cache) begin(oid batos.OID) {
+	s := c.shard(oid)
+	s.mu.Lock()
+	s.pending[oid]++
+	s.mu.Unlock()
+}
+
+// abandon takes back a mark of a commit that did not happen.
+func (c *cache) abandon(oid batos.OID) {
+	s := c.shard(oid)
+	s.mu.Lock()
+	s.unmark(oid)
+	s.mu.Unlock()
+}
+
+// committed takes back a mark of the commit tid. Rev is what it wrote, or nil
+// if it ended the object; wrote is false if in the end it left oid alone.
+func (c *cache) committed(oid batos.OID, tid batos.TID, rev *revision, wrote bool) {
+	s := c.shard(oid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unmark(oid)
+	if !wrote {
+		return
+	}
+	if e := s.entries[oid]; e != nil && e.rev.tid < tid {
+		s.drop(e)
+	}
+	if tid >= s.newest {
+		s.newest = tid
+		if rev != nil {
+			s.put(rev)
+		}
+	}
+}
+
+func (s *shard) unmark(oid batos.OID) {
+	if s.pending[oid]--; s.pending[oid] == 0 {
+		delete(s.pending, oid)
+	}
+}
+
+func (s *shard) put(rev *revision) {
+	if e := s.entries[rev.oid]; e != nil {
+		if e.rev.tid >= rev.tid {
+			return
+		}
+		s.drop(e)
+	}
+	if rev.size > s.limit {
+		return
+	}
+	e := &entry{rev: rev}
+	s.entries[rev.oid] = e
+	s.bytes += rev.size
+	s.link(e)
+	for s.bytes > s.limit {
+		s.drop(s.lru.prev)
+	}
+}
+
+func (s *shard) drop(e *entry) {
+	e.prev.next, e.next.prev = e.next, e.prev
+	delete(s.entries, e.rev.oid)
+	s.bytes -= e.rev.size
+}
+
+func (s *shard) link(e *entry) {
+	e.prev, e.next = &s.lru, s.lru.next
+	e.prev.next, e.next.prev = e, e
+}
+
+func (s *shard) touch(e *entry) {
+	if s.lru.next == e {
+		return
+	}
+	e.prev.next, e.next.prev = e.next, e.prev
+	s.link(e)
+}
+
+// bytes is the estimated memory of all entries.
+func (c *cache) bytes() int64 {
+	var n int64
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		n += s.bytes
+		s.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,104 @@
+package image
+
+import (
+	"batos"
+	"batos/image/store"
+	"batos/internal/codec"
+	"batos/object"
+)
+
+// revision is one stored record, decoded. It is immutable and shared by all
+// transactions. Exactly one of state, root, leaf and inner is set. A nil
+// *revision stands for an object that is not there.
+type revision struct {
+	oid     batos.OID
+	tid     batos.TID
+	state   *object.State
+	parents []batos.OID // state's
+	root    *codec.Root
+	leaf    *codec.Leaf
+	inner   *codec.Inner
+	size    int64 // estimated memory in bytes
+}
+
+// tidOf gives the TID that stands for r where a store is asked about it.
+func tidOf(r *revision) batos.TID {
+	if r == nil {
+		return 0
+	}
+	return r.tid
+}
+
+// stateOf gives the object in r, or nil if there is none.
+func stateOf(r *revision) *object.State {
+	if r == nil {
+		return nil
+	}
+	return r.state
+}
+
+// decode reads what a store keeps. Damage is named with its place.
+func decode(r store.Revision) (*revision, error) {
+	v := &revision{oid: r.OID, tid: r.TID, size: int64(4*len(r.Data)) + 256}
+	kind, err := codec.KindOf(r.Data)
+	if err == nil {
+		switch kind {
+		case codec.KindObject:
+			if v.state, err = codec.DecodeState(r.Data); err == nil {
+				v.parents = v.state.Parents()
+			}
+		case codec.KindTree:
+			var root codec.Root
+			root, err = codec.DecodeRoot(r.Data)
+			v.root = &root
+		case codec.KindLeaf:
+			v.leaf, err = codec.DecodeLeaf(r.Data)
+		case codec.KindInner:
+			v.inner, err = codec.DecodeInner(r.Data)
+		}
+	}
+	if err != nil {
+		return nil, batos.Errorf(batos.CodeOf(err), "object %s as of %s: %w", r.OID, r.TID, err)
+	}
+	return v, nil
+}
+
+// encode gives the write that makes v the next revision after base. A page is
+// read back from its bytes, so that what stays in memory holds on to nothing
+// but itself.
+func (v *revision) encode(base batos.TID) (store.Write, error) {
+	w := store.Write{OID: v.oid, Base: base}
+	var err error
+	switch {
+	case v.state != nil:
+		v.parents = v.state.Parents()
+		w.Data = codec.EncodeState(v.state)
+		w.Refs, w.Blobs = codec.Refs(v.state)
+	case v.root != nil:
+		w.Data = codec.EncodeRoot(*v.root)
+		if v.root.Top != 0 {
+			w.Refs = []batos.OID{v.root.Top}
+		}
+	case v.leaf != nil:
+		w.Data = codec.EncodeLeaf(v.leaf)
+		if v.leaf, err = codec.DecodeLeaf(w.Data); err == nil {
+			w.Refs, w.Blobs, err = codec.LeafRefs(v.leaf)
+		}
+	case v.inner != nil:
+		w.Data = codec.EncodeInner(v.inner)
+		if v.inner, err = codec.DecodeInner(w.Data); err == nil {
+			w.Refs = v.inner.Kids
+		}
+	}
+	v.size = int64(4*len(w.Data)) + 256
+	return w, err
+}
+
+// loader gives the revision of an object that one view of the image has, or
+// nil if that view has none.
+type loader func(batos.OID) (*revision, error)
+
+// notFound is the error for an object that a view lacks.
+func notFound(oid batos.OID) error {
+	return batos.Errorf(batos.NotFound, "there is no object %s", oid)
+}
