@@ -8,7 +8,7 @@ import (
 // lookup finds what answers to a name through an object, the candidate of a
 // trial included.
 func (x *run) lookup(oid batos.OID, name string) (object.Value, batos.OID, bool, error) {
-	if c := x.req.Candidate; c != nil && name == string(c.Selector) {
+	if c := x.overlay; c != nil && name == string(c.Selector) {
 		return x.lookupTried(oid, 0, name)
 	}
 	return x.tx.Lookup(oid, name)
@@ -16,7 +16,7 @@ func (x *run) lookup(oid batos.OID, name string) (object.Value, batos.OID, bool,
 
 // lookupAfter is lookup past the object after, for resend.
 func (x *run) lookupAfter(oid, after batos.OID, name string) (object.Value, batos.OID, bool, error) {
-	if c := x.req.Candidate; c != nil && name == string(c.Selector) {
+	if c := x.overlay; c != nil && name == string(c.Selector) {
 		return x.lookupTried(oid, after, name)
 	}
 	return x.tx.LookupAfter(oid, after, name)
@@ -30,7 +30,7 @@ func (x *run) lookupTried(start, after batos.OID, name string) (v object.Value, 
 		switch {
 		case !passed:
 			passed = oid == after
-		case oid == x.req.Candidate.OID:
+		case oid == x.overlay.OID:
 			v, ok = x.candidate, true
 		default:
 			var err error

@@ -17,6 +17,9 @@ type Request struct {
 	// Candidate, if not nil, is a method to try as if it were installed. Such
 	// a run leaves no volatile slots behind; its transaction is a scratch one.
 	Candidate *Candidate
+	// Expression, if not "", is the method that answers the message, on the
+	// message's own authority and stored nowhere: what a person typed.
+	Expression string
 }
 
 // Candidate is a method that was written but not installed. Look-ups find its

@@ -22,6 +22,7 @@ type run struct {
 	room      [8]frame
 	halted    *halt // why the run must end, whatever code makes of it
 	journal   journal
+	overlay   *Candidate // what look-ups find although no slot holds it, or nil
 	candidate *object.Method
 	tried     *method.Program
 	programs  map[*object.Method]*method.Program

@@ -98,8 +98,9 @@ func (x *run) perform() (object.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c := x.req.Candidate; c != nil {
-		m := &object.Method{Selector: c.Selector, Source: c.Source, Author: batos.Persona}
+	if c, author := x.seenAsInstalled(); c != nil {
+		x.overlay = c
+		m := &object.Method{Selector: c.Selector, Source: c.Source, Author: author}
 		if x.tried, err = x.runner.programs.get(m); err != nil {
 			return nil, err
 		}
@@ -119,6 +120,19 @@ func (x *run) perform() (object.Value, error) {
 		return nil, err
 	}
 	return v, x.recheck()
+}
+
+// seenAsInstalled is the method that look-ups find although no slot holds it:
+// a candidate on trial, or an expression, and on whose word it runs.
+func (x *run) seenAsInstalled() (*Candidate, batos.Authority) {
+	if c := x.req.Candidate; c != nil {
+		return c, batos.Persona
+	}
+	if x.req.Expression == "" {
+		return nil, 0
+	}
+	m := &x.req.Message
+	return &Candidate{OID: m.Target, Selector: m.Selector, Source: x.req.Expression}, m.Authority
 }
 
 // outcome is how the run ended, seen from what perform answered. What halted

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"strings"
 
 	"batos"
 	"batos/genesis"
 	"batos/image"
+	"batos/internal/codec"
 	"batos/internal/exec"
 	"batos/internal/method"
 	"batos/object"
@@ -185,12 +187,26 @@ func (k *Kernel) createObjects(tx *image.Tx, files []genesis.File, kernel batos.
 			if err := define(tx, oids[f.Name], d, batos.Genesis, "genesis "+genesis.Release, find); err != nil {
 				return batos.Errorf(batos.CodeOf(err), "%s: %w", f.Name, err)
 			}
-			sum := sha256.Sum256([]byte(d.Text))
+			sum := sha256.Sum256([]byte(shippedForm(d)))
 			hashes.str(d.Name, hex.EncodeToString(sum[:8]))
 		}
 		shipped.set(f.Name, hashes.value())
 	}
 	return tx.SetSlot(kernel, "shipped", shipped.value())
+}
+
+// shippedForm is what a slot's hash is taken of, to tell later whether people
+// edited what genesis made.
+func shippedForm(d method.Def) string {
+	switch d.Kind {
+	case method.DefMethod:
+		return d.Source
+	case method.DefRefs:
+		return strings.Join(d.Refs, " ")
+	case method.DefTree:
+		return "tree"
+	}
+	return string(codec.EncodeValue(d.Value))
 }
 
 // define makes one slot of oid from a parsed definition.
@@ -217,7 +233,7 @@ func define(tx *image.Tx, oid batos.OID, d method.Def, author batos.Authority, n
 			}
 			l.Items = append(l.Items, object.Ref(target))
 		}
-		if len(l.Items) == 1 && !d.List {
+		if len(l.Items) == 1 {
 			return tx.SetSlot(oid, d.Name, l.Items[0])
 		}
 		return tx.SetSlot(oid, d.Name, l)

@@ -394,15 +394,13 @@ func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight) error {
 	if f.rec.Verdict == 0 {
 		return nil
 	}
-	v, err := loadVerdict(tx, f.rec.Verdict)
+	reads := tx.ReadDigest() // before this function reads anything itself
+	changes, err := tx.Changes()
 	if err != nil {
 		return err
 	}
-	if tx.ReadDigest() != v.Reads {
-		return nil
-	}
-	changes, err := tx.Changes()
-	if err != nil {
+	v, err := loadVerdict(tx, f.rec.Verdict)
+	if err != nil || reads != v.Reads {
 		return err
 	}
 	if image.Fingerprint(changes) != v.Fingerprint {

@@ -26,6 +26,7 @@ import (
 	"batos/image"
 	"batos/internal/exec"
 	"batos/internal/mind"
+	"batos/internal/quarantine"
 	"batos/object"
 )
 
@@ -39,8 +40,8 @@ type Config struct {
 	Profiles []mind.Profile
 	// Model is imported at the first awakening; nil leaves the image without.
 	Model *ModelSource
-	// Trial runs a candidate method in a process of its own.
-	Trial   Trier
+	// Trial runs candidate methods in processes of their own; nil refuses all.
+	Trial   *quarantine.Trials
 	Limits  exec.Limits
 	Lineage exec.Lineage // what one request at a door may spend; zero: DefaultLineage
 	Queue   int          // messages that may wait in line; 0: 10000

@@ -212,10 +212,17 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	} else if len(r.ID) > batos.MaxSelector {
 		return nil, batos.Errorf(batos.Invalid, "a message id has at most %d characters", batos.MaxSelector)
 	}
-	args, err := codec.EncodeArgs(r.Args, r.Kwargs)
-	if err != nil {
-		return nil, err
+	for _, v := range r.Args {
+		if err := object.Check(v); err != nil {
+			return nil, err
+		}
 	}
+	for _, kw := range r.Kwargs {
+		if err := object.Check(kw.Value); err != nil {
+			return nil, err
+		}
+	}
+	args := codec.EncodeArgs(r.Args, r.Kwargs)
 
 	k.mu.Lock()
 	f := k.flights[r.ID]

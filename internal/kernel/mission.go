@@ -112,10 +112,7 @@ func (k *Kernel) begin(ctx context.Context, tx *image.Tx, f *flight, missing *me
 	if err != nil {
 		return nil, nil, err
 	}
-	args, err := codec.EncodeArgs([]object.Value{brief, object.Ref(missing.Receiver)}, nil)
-	if err != nil {
-		return nil, nil, err
-	}
+	args := codec.EncodeArgs([]object.Value{brief, object.Ref(missing.Receiver)}, nil)
 	m := batos.Message{
 		ID: f.rec.ID + "/mission", Lineage: f.rec.Lineage, Sender: "kernel", Target: k.roots.orchestrator,
 		Selector: "start_cognitive_cycle_for_", Args: args, Authority: batos.Genesis,

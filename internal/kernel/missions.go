@@ -171,10 +171,7 @@ func (f *flight) doom() {
 
 // order sends a workflow object a message on a person's word and waits.
 func (k *Kernel) order(ctx context.Context, p Person, to batos.OID, sel batos.Selector, arg object.Value) error {
-	args, err := codec.EncodeArgs([]object.Value{arg}, nil)
-	if err != nil {
-		return err
-	}
+	args := codec.EncodeArgs([]object.Value{arg}, nil)
 	id := batos.NewMessageID()
 	rec := &record{
 		Message: batos.Message{ID: id, Lineage: id, Sender: p.Name, Target: to, Selector: sel, Args: args, Authority: batos.Person},

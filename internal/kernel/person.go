@@ -230,10 +230,7 @@ func (k *Kernel) Eval(ctx context.Context, p Person, target batos.Ref, expressio
 	if err != nil {
 		return nil, err
 	}
-	args, err := codec.EncodeArgs(nil, nil)
-	if err != nil {
-		return nil, err
-	}
+	args := codec.EncodeArgs(nil, nil)
 	for try := 0; ; try++ {
 		tx, err := k.im.Begin(ctx)
 		if err != nil {
@@ -262,7 +259,7 @@ func (k *Kernel) evalIn(ctx context.Context, tx *image.Tx, p Person, target bato
 	m := batos.Message{ID: id, Lineage: id, Sender: p.Name, Target: oid, Selector: evalSelector, Args: args, Authority: batos.Person}
 	out := k.runner.Run(ctx, tx, exec.Request{
 		Message: m, Lineage: k.config.Lineage,
-		Candidate: &exec.Candidate{OID: oid, Selector: evalSelector, Source: source, Author: batos.Person, Live: true},
+		Expression: source,
 	})
 	switch out.Status {
 	case exec.Done:
