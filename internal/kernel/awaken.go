@@ -201,7 +201,7 @@ func shippedForm(d method.Def) string {
 	switch d.Kind {
 	case method.DefMethod:
 		return d.Source
-	case method.DefRefs:
+	case method.DefRef, method.DefRefs:
 		return strings.Join(d.Refs, " ")
 	case method.DefTree:
 		return "tree"
@@ -224,7 +224,7 @@ func define(tx *image.Tx, oid batos.OID, d method.Def, author batos.Authority, n
 			return err
 		}
 		return tx.SetSlot(oid, d.Name, t)
-	case method.DefRefs:
+	case method.DefRef, method.DefRefs:
 		l := &object.List{}
 		for _, n := range d.Refs {
 			target, err := find(n)
@@ -233,7 +233,7 @@ func define(tx *image.Tx, oid batos.OID, d method.Def, author batos.Authority, n
 			}
 			l.Items = append(l.Items, object.Ref(target))
 		}
-		if len(l.Items) == 1 {
+		if d.Kind == method.DefRef || len(l.Items) == 1 && object.IsParent(d.Name) {
 			return tx.SetSlot(oid, d.Name, l.Items[0])
 		}
 		return tx.SetSlot(oid, d.Name, l)
