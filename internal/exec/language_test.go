@@ -30,8 +30,8 @@ func TestLanguage(t *testing.T) {
 				w.loadDir(dir, object.Open, batos.Person, func(string) bool { return true })
 				out := w.send(w.oid(name), batos.Selector(d.Name))
 				if doc := d.Program.Doc(); doc != "" {
-					code, text, _ := strings.Cut(doc, ": ")
-					wantFailure(t, out, batos.Code(code), text)
+					code, text, _ := strings.Cut(doc, ":")
+					wantFailure(t, out, batos.Code(code), strings.TrimSpace(text))
 					return
 				}
 				if out.Status != exec.Done || out.Value != object.Value(object.Bool(true)) {
@@ -55,8 +55,8 @@ func TestAttacks(t *testing.T) {
 		t.Run(d.Name, func(t *testing.T) {
 			w := newAttackedWorld(t)
 			before := w.im.LastTID()
-			code, text, _ := strings.Cut(d.Program.Doc(), ": ")
-			wantFailure(t, w.send(w.oid("attacker"), batos.Selector(d.Name), object.Ref(w.oid("given"))), batos.Code(code), text)
+			code, text, _ := strings.Cut(d.Program.Doc(), ":")
+			wantFailure(t, w.send(w.oid("attacker"), batos.Selector(d.Name), object.Ref(w.oid("given"))), batos.Code(code), strings.TrimSpace(text))
 			if w.im.LastTID() != before {
 				t.Error("something was committed")
 			}
@@ -69,6 +69,7 @@ func TestAttacks(t *testing.T) {
 func newAttackedWorld(t *testing.T) *world {
 	const dir = "testdata/attacks"
 	w := newWorld(t, exec.Config{})
+	w.r.Primitive("test.install", exec.Primitive{Receiver: "may_install", Fn: install})
 	only := func(names ...string) func(string) bool {
 		return func(n string) bool { return strings.Contains(" "+strings.Join(names, " ")+" ", " "+n+" ") }
 	}

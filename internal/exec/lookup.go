@@ -34,7 +34,7 @@ func (x *run) lookupTried(start, after batos.OID, name string) (v object.Value, 
 			v, ok = x.candidate, true
 		default:
 			var err error
-			if v, ok, err = x.tx.Slot(oid, name); err != nil {
+			if v, ok, err = x.own(oid, name); err != nil {
 				return nil, false, err
 			}
 		}
@@ -68,4 +68,12 @@ func (x *run) parents(oid batos.OID) ([]batos.OID, error) {
 		}
 	}
 	return object.NewState(object.Open, batos.Person, slots...).Parents(), nil
+}
+
+// own is what an object itself holds under a name, the candidate included.
+func (x *run) own(oid batos.OID, name string) (object.Value, bool, error) {
+	if c := x.req.Candidate; c != nil && oid == c.OID && name == string(c.Selector) {
+		return x.candidate, true, nil
+	}
+	return x.tx.Slot(oid, name)
 }

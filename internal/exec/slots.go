@@ -83,7 +83,7 @@ func (x *run) put(oid batos.OID, name string, v object.Value) error {
 	if object.IsVolatile(name) {
 		return x.putVolatile(o, v)
 	}
-	old, had, err := x.tx.Slot(oid, name)
+	old, had, err := x.own(oid, name)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (x *run) remove(oid batos.OID, name string) (bool, error) {
 		delete(x.held, o)
 		return had, x.putVolatile(o, nil)
 	}
-	old, had, err := x.tx.Slot(oid, name)
+	old, had, err := x.own(oid, name)
 	if err != nil || !had {
 		return false, err
 	}

@@ -51,7 +51,7 @@ func TestCandidateHasTheAuthorityOfGeneratedCode(t *testing.T) {
 	}
 	wantFailure(t, try("self.friend.n = 2"), batos.Denied, "writes its receiver")
 	wantFailure(t, try("self._v_x = 2"), batos.Denied, "volatile")
-	wantFailure(t, try("self.go = 2; self.n = 3"), batos.Raised, "")
+	wantFailure(t, try("self.go = 2; self.n = 3"), batos.Refused, "holds behaviour")
 	wantFailure(t, try("return ("), batos.Invalid, "go:2:")
 	if out := try("self.n = 2"); out.Status != exec.Done || out.Usage.Written == 0 {
 		t.Errorf("%s %v", out.Status, out.Err)
