@@ -1,5 +1,7 @@
 package ggml
 
+//lint:file-ignore U1000 fields mirror the C structs, used here or not
+
 import "unsafe"
 
 // The structs below have the layout of the C headers of release v0.5.0 on

@@ -18,7 +18,6 @@ type graphSymbols struct {
 	devName, devDescription func(d uintptr) *byte
 	devInit                 func(d uintptr, params uintptr) uintptr
 	devReg                  func(d uintptr) uintptr
-	devByType               func(t int32) uintptr
 	procAddress             func(reg uintptr, name string) uintptr
 	backendFree             func(b uintptr)
 	bufferType              func(b uintptr) uintptr
