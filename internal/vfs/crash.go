@@ -73,6 +73,18 @@ func (c *Crash) Crash() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.survive(c.root)
+	c.restart()
+}
+
+// Kill ends the process alone: open files are dead and locks are free, but
+// the machine still has every write in memory, to be lost in a later Crash.
+func (c *Crash) Kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.restart()
+}
+
+func (c *Crash) restart() {
 	c.locks = map[string]*memLocks{}
 	c.power.life++
 	c.power.stopAt = 0

@@ -244,6 +244,28 @@ func TestCrashStops(t *testing.T) {
 	create(t, c, "/f")
 }
 
+func TestKillKeepsWhatIsInMemory(t *testing.T) {
+	lost := false
+	for seed := range uint64(50) {
+		c := vfs.NewCrash(seed)
+		f := create(t, c, "/f")
+		must(t, c.SyncDir("/"))
+		write(t, f, 0, "unsynced")
+		c.Kill()
+		wantContent(t, c, "/f", "unsynced")
+		if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+			t.Fatal("a file outlived its process")
+		}
+		c.Crash()
+		b, err := vfs.ReadFile(c, "/f")
+		must(t, err)
+		lost = lost || len(b) == 0
+	}
+	if !lost {
+		t.Fatal("what was never synced always survives")
+	}
+}
+
 func TestCrashIsRepeatable(t *testing.T) {
 	run := func() string {
 		c := vfs.NewCrash(42)

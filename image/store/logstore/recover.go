@@ -231,7 +231,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		s.recovery.Cut = int64(junk - pos)
 		s.recovery.CutAt = fmt.Sprintf("%s byte %d", seg.f.Name(), pos-seg.base)
 	}
-	if s.o.ReadOnly || junk == 0 && s.recovery.Replayed == 0 {
+	if s.o.ReadOnly {
 		return nil
 	}
 	return s.settle(seg, batch, pos, junk > 0)
@@ -265,9 +265,11 @@ func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, error) {
 	return h, nil
 }
 
-// settle makes the end of the log what it looks like: the last batch may
-// stand in the machine's memory only, even marked as written by a sync that
-// failed, so it is written again; what follows it is cut off.
+// settle makes the end of the log what it looks like, because from now on it
+// can be seen. If only the last process died, the last batch, the last
+// segment's header and its name may stand in the machine's memory alone, the
+// batch even marked as written by a sync that failed: so it is written again,
+// what follows it is cut off, and all is synced.
 func (s *Store) settle(seg *segment, batch, end uint64, cut bool) error {
 	if batch >= seg.base+segmentHeader && batch < end {
 		b := make([]byte, end-batch)
@@ -284,7 +286,10 @@ func (s *Store) settle(seg *segment, batch, end uint64, cut bool) error {
 			return err
 		}
 	}
-	return seg.f.Sync()
+	if err := seg.f.Sync(); err != nil {
+		return err
+	}
+	return s.fsys.SyncDir(s.path(LogDir))
 }
 
 func (s *Store) damaged(seg *segment, pos uint64, evidence string) error {

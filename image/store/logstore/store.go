@@ -135,22 +135,28 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	return s, nil
 }
 
-// makeDir makes a folder and those above it, durably.
+// makeDir makes a folder and those above it, durably. A folder that is there
+// already may have been made by a process that died before it synced.
 func makeDir(fsys vfs.FS, dir string) error {
+	up := filepath.Dir(dir)
 	_, err := fsys.Stat(dir)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing || up == dir {
 		return err
 	}
-	up := filepath.Dir(dir)
-	if up != dir {
+	if missing {
 		if err := makeDir(fsys, up); err != nil {
 			return err
 		}
+		if err := fsys.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
+	err = fsys.SyncDir(up)
+	if !missing && errors.Is(err, fs.ErrPermission) {
+		return nil // then it is older than this image: who made it here could sync it
 	}
-	return fsys.SyncDir(up)
+	return err
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
