@@ -54,6 +54,8 @@ const (
 type slotWrites struct {
 	list  []slotWrite
 	index map[string]int // nil while there are few
+
+	parents bool // a slot that delegates is, or was, among them
 }
 
 const fewWrites = 12
@@ -79,6 +81,7 @@ func (w *slotWrites) at(name string) *slotWrite {
 		return sw
 	}
 	w.list = append(w.list, slotWrite{name: name})
+	w.parents = w.parents || object.IsParent(name)
 	switch n := len(w.list); {
 	case w.index != nil:
 		w.index[name] = n - 1
@@ -267,9 +270,11 @@ func (h *handle) lacks(name string) {
 func (h *handle) parents() ([]batos.OID, error) {
 	if h.fresh == nil {
 		h.readParents = true
-		if len(h.writes.list) == 0 {
+		if !h.writes.parents {
 			return h.base.parents, nil
 		}
+	} else if !h.writes.parents {
+		return h.fresh.Parents(), nil
 	}
 	s, err := h.current()
 	if err != nil {
