@@ -175,33 +175,39 @@ type write struct {
 
 // writing books that the running code was found to have the right to write
 // there.
-func (x *run) writing(o method.Owner) *write {
-	a := x.top().authority
-	w := x.writes[o]
-	if w == nil {
-		if x.writes == nil {
-			x.writes = map[method.Owner]*write{}
-		}
-		w = &write{authority: a}
-		x.writes[o] = w
-	}
-	w.authority = w.authority.Weaker(a)
-	return w
-}
+func (x *run) writing(o method.Owner) { x.book(o, -1) }
 
 // wrote is writing of n bytes, in place of those the run wrote there before.
 func (x *run) wrote(o method.Owner, n int64) error {
-	w := x.writing(o)
-	x.written += n - w.size
-	w.size = n
+	x.book(o, n)
 	if x.written > x.req.Lineage.Written {
 		return x.failure(spent("bytes written", x.req.Lineage.Written))
 	}
 	return nil
 }
 
+func (x *run) book(o method.Owner, n int64) {
+	a := x.top().authority
+	w, ok := x.writes[o]
+	if !ok {
+		w.authority = a
+		if x.writes == nil {
+			x.writes = map[method.Owner]write{}
+		}
+	}
+	w.authority = w.authority.Weaker(a)
+	if n >= 0 {
+		x.written += n - w.size
+		w.size = n
+	}
+	x.writes[o] = w
+}
+
 // baseline takes what the caller changed before the run out of the recheck.
 func (x *run) baseline() error {
+	if !x.tx.Dirty() {
+		return nil
+	}
 	cs, err := x.tx.Changes()
 	for i := range cs {
 		x.vouch(cs[i].OID)
@@ -219,6 +225,9 @@ func (x *run) vouch(oid batos.OID) {
 // recheck looks at everything the transaction would write and demands that
 // each piece of it was decided: by right, or by a primitive that vouched.
 func (x *run) recheck() error {
+	if !x.tx.Dirty() {
+		return nil
+	}
 	cs, err := x.tx.Changes()
 	if err != nil {
 		return err
@@ -250,7 +259,7 @@ func (x *run) recheckOne(c *image.Change) error {
 		return nil
 	}
 	if c.Protection != nil {
-		if w := x.writes[method.Owner{OID: c.OID}]; w == nil || w.authority < batos.Genesis {
+		if w, ok := x.writes[method.Owner{OID: c.OID}]; !ok || w.authority < batos.Genesis {
 			return undecided("the protection")
 		}
 	}
@@ -262,8 +271,8 @@ func (x *run) recheckOne(c *image.Change) error {
 		}
 	}
 	check := func(slot, shown string) error {
-		w := x.writes[method.Owner{OID: c.OID, Slot: slot}]
-		if w == nil || p == object.Sealed || p == object.Protected && w.authority < batos.Genesis {
+		w, ok := x.writes[method.Owner{OID: c.OID, Slot: slot}]
+		if !ok || p == object.Sealed || p == object.Protected && w.authority < batos.Genesis {
 			return undecided(shown)
 		}
 		return nil

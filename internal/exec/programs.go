@@ -52,21 +52,28 @@ func (p *programs) get(m *object.Method) (*method.Program, error) {
 	return prog, nil
 }
 
-// program is programs.get without the lock for what this run already has.
+// compiled is a method and what it compiled to.
+type compiled struct {
+	method  *object.Method
+	program *method.Program
+}
+
+// fewPrograms is how many methods a run finds again without the lock.
+const fewPrograms = 16
+
+// program is programs.get, without the lock for what this run used first.
 func (x *run) program(m *object.Method) (*method.Program, error) {
+	for i := range x.programs {
+		if x.programs[i].method == m {
+			return x.programs[i].program, nil
+		}
+	}
 	if m == x.candidate {
 		return x.tried, nil
 	}
-	if p := x.programs[m]; p != nil {
-		return p, nil
-	}
 	p, err := x.runner.programs.get(m)
-	if err != nil {
-		return nil, err
+	if err == nil && len(x.programs) < fewPrograms {
+		x.programs = append(x.programs, compiled{m, p})
 	}
-	if x.programs == nil {
-		x.programs = map[*object.Method]*method.Program{}
-	}
-	x.programs[m] = p
-	return p, nil
+	return p, err
 }

@@ -25,7 +25,7 @@ type run struct {
 	overlay   *Candidate // what look-ups find although no slot holds it, or nil
 	candidate *object.Method
 	tried     *method.Program
-	programs  map[*object.Method]*method.Program
+	programs  []compiled // the methods used so far, the first few
 
 	held    map[method.Owner]*held // containers of slots, thawed
 	dirty   []method.Owner         // keys of held that may differ from the transaction, in order
@@ -33,7 +33,7 @@ type run struct {
 	thawing place // of the container that is being thawed
 
 	made       map[batos.OID]struct{} // objects and trees made in this run
-	writes     map[method.Owner]*write
+	writes     map[method.Owner]write
 	vouched    map[batos.OID]struct{}
 	volatile   map[method.Owner]object.Value
 	outbox     []batos.Message
