@@ -234,6 +234,9 @@ func (r *Run) pad(v starlark.Value, p layout) (string, error) {
 	if number && p.sign != 0 && !strings.HasPrefix(body, "-") {
 		body = string(p.sign) + body
 	}
+	if err := r.work(len(body) / bytesPerStep); err != nil {
+		return "", err
+	}
 	missing := p.width - utf8.RuneCountInString(body)
 	if missing <= 0 {
 		return body, nil
@@ -421,45 +424,52 @@ func group(s, sep string, every int) string {
 	return b.String()
 }
 
-// pieces collects what a formatting makes; text of the format itself is not
-// copied before the end.
+// textParts collects the pieces of a text and copies them once, at the end.
 type textParts struct {
+	run   *Run
 	parts []string
 	total int
 }
 
-func (t *textParts) add(s string) {
+func (t *textParts) add(s string) error {
+	if t.total += len(s); t.total > maxText {
+		return t.run.text(t.total)
+	}
 	t.parts = append(t.parts, s)
-	t.total += len(s)
+	return t.run.charge(cellCost)
 }
 
-func (t *textParts) join(r *Run) (starlark.Value, error) {
-	if err := r.text(t.total); err != nil {
-		return nil, err
+func (t *textParts) join() (string, error) {
+	if err := t.run.text(t.total); err != nil {
+		return "", err
 	}
-	return starlark.String(strings.Join(t.parts, "")), nil
+	return strings.Join(t.parts, ""), nil
 }
 
 // strFormat is str.format, with the specs of f-strings.
 func strFormat(r *Run, s starlark.String, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	var out textParts
+	out := textParts{run: r}
 	rest := string(s)
 	next := 0
 	for {
 		i := strings.IndexAny(rest, "{}")
 		if i < 0 {
-			out.add(rest)
-			return out.join(r)
+			if err := out.add(rest); err != nil {
+				return nil, err
+			}
+			text, err := out.join()
+			return starlark.String(text), err
 		}
-		if err := r.charge(4 * cellCost); err != nil {
+		c := rest[i]
+		double := i+1 < len(rest) && rest[i+1] == c
+		if double {
+			i++ // keep one of the two
+		}
+		if err := out.add(rest[:i]); err != nil {
 			return nil, err
 		}
-		out.add(rest[:i])
-		c := rest[i]
 		rest = rest[i+1:]
-		if rest != "" && rest[0] == c {
-			out.add(rest[:1])
-			rest = rest[1:]
+		if double {
 			continue
 		}
 		end := strings.IndexByte(rest, '}')
@@ -470,7 +480,9 @@ func strFormat(r *Run, s starlark.String, args starlark.Tuple, kwargs []starlark
 		if err != nil {
 			return nil, err
 		}
-		out.add(piece)
+		if err := out.add(piece); err != nil {
+			return nil, err
+		}
 		rest = rest[end+1:]
 	}
 }
@@ -506,7 +518,7 @@ func (r *Run) replacement(field string, next *int, args starlark.Tuple, kwargs [
 
 // percent is format % x.
 func (r *Run) percent(format string, x starlark.Value) (starlark.Value, error) {
-	var out textParts
+	out := textParts{run: r}
 	args, isTuple := x.(starlark.Tuple)
 	if !isTuple {
 		args = starlark.Tuple{x}
@@ -514,15 +526,16 @@ func (r *Run) percent(format string, x starlark.Value) (starlark.Value, error) {
 	next := 0
 	for {
 		before, rest, found := strings.Cut(format, "%")
-		out.add(before)
+		if err := out.add(before); err != nil {
+			return nil, err
+		}
 		if !found {
 			break
 		}
-		if err := r.charge(4 * cellCost); err != nil {
-			return nil, err
-		}
 		if format = rest; strings.HasPrefix(format, "%") {
-			out.add("%")
+			if err := out.add("%"); err != nil {
+				return nil, err
+			}
 			format = format[1:]
 			continue
 		}
@@ -555,12 +568,15 @@ func (r *Run) percent(format string, x starlark.Value) (starlark.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.add(piece)
+		if err := out.add(piece); err != nil {
+			return nil, err
+		}
 	}
 	if _, isDict := x.(*starlark.Dict); next < len(args) && !isDict {
 		return nil, fmt.Errorf("too many arguments for format string")
 	}
-	return out.join(r)
+	text, err := out.join()
+	return starlark.String(text), err
 }
 
 // percentLayout reads [flags][width][.prec]verb.

@@ -295,34 +295,6 @@ func (w *tupleWalk) walk(t starlark.Tuple, depth int) bool {
 	return w.text < 0
 }
 
-// setKey and insert are the only ways into dicts and sets. They charge work
-// for keys whose hash has to be computed from many parts; the caller charges
-// the entry.
-
-func (r *Run) setKey(d *starlark.Dict, k, v starlark.Value) error {
-	if err := r.work(1 + keyWork(k)); err != nil {
-		return err
-	}
-	return d.SetKey(k, v)
-}
-
-func (r *Run) insert(s *starlark.Set, v starlark.Value) error {
-	if err := r.work(1 + keyWork(v)); err != nil {
-		return err
-	}
-	return s.Insert(v)
-}
-
-func keyWork(k starlark.Value) int {
-	switch k := k.(type) {
-	case starlark.String:
-		return len(k) / 512
-	case starlark.Tuple:
-		return len(k)
-	}
-	return 0
-}
-
 func setItem(r *Run, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	v, x, k := args[0], args[1], args[2]
 	if err := r.setItem(x, k, v); err != nil {

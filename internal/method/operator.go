@@ -277,7 +277,7 @@ func (r *Run) compare(op syntax.Token, x, y starlark.Value) (bool, error) {
 
 func (r *Run) equal(x, y starlark.Value, depth int) (bool, error) {
 	if depth > maxCompare {
-		return false, fmt.Errorf("comparison of values nested more than %d deep", maxCompare)
+		return false, r.stop(batos.Errorf(batos.Limit, "comparison of values nested more than %d deep", maxCompare))
 	}
 	if err := r.work(1); err != nil {
 		return false, err
@@ -350,7 +350,7 @@ func (r *Run) subset(a, b *starlark.Set) (bool, error) {
 // difference, sets by inclusion.
 func (r *Run) ordered(op syntax.Token, x, y starlark.Value, depth int) (bool, error) {
 	if depth > maxCompare {
-		return false, fmt.Errorf("comparison of values nested more than %d deep", maxCompare)
+		return false, r.stop(batos.Errorf(batos.Limit, "comparison of values nested more than %d deep", maxCompare))
 	}
 	switch a := x.(type) {
 	case *starlark.List:

@@ -34,6 +34,7 @@ type Run struct {
 	objects map[batos.OID]*Object
 	owners  map[starlark.Value]owners
 	slots   map[Owner]*Owner
+	crowds  map[crowd]int
 
 	stopped *batos.Error // why the run was stopped, if it was
 	located *batos.Error // the last error that has got its position
@@ -45,7 +46,7 @@ const runKey = "run"
 func NewRun(ctx context.Context, e Effects, l Limits) *Run {
 	r := &Run{
 		ctx: ctx, effects: e, limits: l.withDefaults(), start: time.Now(),
-		objects: map[batos.OID]*Object{}, owners: map[starlark.Value]owners{}, slots: map[Owner]*Owner{},
+		objects: map[batos.OID]*Object{}, owners: map[starlark.Value]owners{}, slots: map[Owner]*Owner{}, crowds: map[crowd]int{},
 	}
 	r.thread.SetLocal(runKey, r)
 	r.thread.OnMaxSteps = func(*starlark.Thread) { r.check() }

@@ -10,7 +10,7 @@ import (
 // MaxNesting is how deep containers may nest in a slot.
 const MaxNesting = 60
 
-var errNesting = batos.Errorf(batos.Raised, "a slot cannot hold containers nested more than %d deep, nor one that contains itself", MaxNesting)
+var errNesting = batos.Errorf(batos.Limit, "a slot cannot hold containers nested more than %d deep, nor one that contains itself", MaxNesting)
 
 // Thaw converts a slot value to a value of the dialect. Containers are copied
 // and belong to owner, unless owner is zero (an argument, a result). The copy

@@ -165,22 +165,22 @@ func (r *Run) words(name string, args starlark.Tuple, kwargs []starlark.Tuple) (
 	if err := starlark.UnpackArgs(name, nil, kwargs, "sep?", &sep); err != nil {
 		return "", err
 	}
-	var out textParts
+	out := textParts{run: r}
 	for i, a := range args {
 		s, err := r.str(a)
 		if err != nil {
 			return "", err
 		}
 		if i > 0 {
-			out.add(sep)
+			if err := out.add(sep); err != nil {
+				return "", err
+			}
 		}
-		out.add(s)
+		if err := out.add(s); err != nil {
+			return "", err
+		}
 	}
-	v, err := out.join(r)
-	if err != nil {
-		return "", err
-	}
-	return string(v.(starlark.String)), nil
+	return out.join()
 }
 
 // printLine appends to the output of the run.
