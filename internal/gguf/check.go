@@ -119,6 +119,13 @@ func checkShape(f *File, arch string) error {
 			return refuse("%srope.scaling.type is the unknown %.40q", arch, t)
 		}
 	}
+	for _, e := range f.Meta {
+		if x, ok := e.Value.Float(); ok && strings.HasPrefix(e.Key, arch) {
+			if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 && strings.HasSuffix(e.Key, "epsilon") {
+				return refuse("%s is %g", e.Key, x)
+			}
+		}
+	}
 	return checkExperts(f, arch)
 }
 

@@ -50,6 +50,8 @@ func TestCheckModel(t *testing.T) {
 		{"context", e("llama.context_length", u(math.MaxUint32)), "context_length"},
 		{"rope", e("llama.rope.dimension_count", u(15)), "odd"},
 		{"rope scaling", e("llama.rope.scaling.type", text("magic")), "magic"},
+		{"epsilon", e("llama.attention.layer_norm_rms_epsilon", gguf.OfFloat(-1)), "epsilon is -1"},
+		{"NaN", e("llama.rope.freq_base", gguf.OfFloat(float32(math.NaN()))), "freq_base is NaN"},
 		{"experts used, none there", e("llama.expert_used_count", u(2)), "has none"},
 		{"experts unused", e("llama.expert_count", u(4)), "uses 0 of 4"},
 		{"experts", e("llama.expert_count", u(10000)), "expert_count"},

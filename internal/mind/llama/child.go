@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -38,7 +37,7 @@ type child struct {
 type death struct {
 	how    string // "signal: killed", "exit status 2"
 	signal syscall.Signal
-	words  string // the last lines it wrote, on one line
+	words  string // the first line it wrote, where the reason stands
 }
 
 func (d *death) Error() string {
@@ -62,12 +61,12 @@ func start(exe string) (*child, error) {
 		_ = theirs.Close()
 		return nil, batos.Errorf(batos.Offline, "engine: no socket pair: %w", err)
 	}
-	tail := &tail{}
+	said := &head{}
 	cmd := exec.Command(exe, "engine", "serve")
 	cmd.Env = []string{"GGML_NO_BACKTRACE=1"}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stdout, cmd.Stderr = tail, tail
+	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 
 	c := &child{conn: conn, dead: make(chan struct{}), pending: map[uint64]chan reply{}}
@@ -79,7 +78,7 @@ func start(exe string) (*child, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- deathOf(cmd.Wait(), cmd.ProcessState, tail)
+			ended <- deathOf(cmd.Wait(), cmd.ProcessState, said)
 		}
 	}()
 	err = <-started
@@ -93,8 +92,8 @@ func start(exe string) (*child, error) {
 	return c, nil
 }
 
-func deathOf(err error, st *os.ProcessState, t *tail) *death {
-	d := &death{how: "exit status 0", words: t.line()}
+func deathOf(err error, st *os.ProcessState, h *head) *death {
+	d := &death{how: "exit status 0", words: h.line()}
 	if err != nil {
 		d.how = err.Error()
 	}
@@ -229,38 +228,35 @@ func (c *child) close(grace time.Duration) {
 	<-c.dead
 }
 
-// tail keeps the end of what a child writes, for the error message.
-type tail struct {
+// head keeps the beginning of what a child writes. A healthy one writes
+// nothing; a dying one gives its reason first and its registers after it.
+type head struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-const tailKeep = 2048
+const headKeep = 1024
 
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if len(t.buf) > tailKeep {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailKeep:]...)
-	}
+func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.buf = append(h.buf, p[:min(len(p), headKeep-len(h.buf))]...)
 	return len(p), nil
 }
 
-// line gives the last non-empty lines, at most three, joined and cut to a
-// length that fits a message.
-func (t *tail) line() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var lines []string
-	for l := range strings.Lines(string(t.buf)) {
-		if l = strings.TrimSpace(l); l != "" {
-			lines = append(lines, l)
+// line gives the first line that is not empty, cut to a length that fits a
+// message and without the folder the library was built in.
+func (h *head) line() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for l := range strings.Lines(string(h.buf)) {
+		if l = strings.TrimSpace(l); l == "" {
+			continue
 		}
+		if i := strings.LastIndex(l, "/llama.cpp/"); i >= 0 {
+			l = l[i+1:]
+		}
+		return strings.ToValidUTF8(l[:min(len(l), 300)], "�")
 	}
-	s := strings.ToValidUTF8(strings.Join(lines[max(0, len(lines)-3):], "; "), "�")
-	if len(s) > 400 {
-		s = fmt.Sprintf("%.397s…", s)
-	}
-	return s
+	return ""
 }
