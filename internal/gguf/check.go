@@ -3,6 +3,7 @@ package gguf
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -33,6 +34,9 @@ func CheckModel(f *File) error {
 	}
 	if len(f.Tensors) == 0 {
 		return refuse("the model has no tensors")
+	}
+	if f.Alignment%32 != 0 {
+		return refuse("general.alignment is %d, the library computes in place at multiples of 32", f.Alignment)
 	}
 	if err := checkShape(f, arch+"."); err != nil {
 		return err
@@ -208,6 +212,14 @@ func checkVocabulary(f *File) error {
 		seen[string(t)] = struct{}{}
 		if kinds != nil && binary.LittleEndian.Uint32(kinds[4*i:]) == byteToken && !byteText(t) {
 			return refuse("token %d is marked as a byte and reads %.40q, want <0x0A>", i, t)
+		}
+	}
+	if kind == "llama" { // the library looks each byte up without asking whether it is there
+		for b := range 256 {
+			_, hex := seen[fmt.Sprintf("<0x%02X>", b)]
+			if _, plain := seen[string([]byte{byte(b)})]; !hex && !plain {
+				return refuse("the vocabulary has no token for the byte 0x%02X", b)
+			}
 		}
 	}
 	if v, ok := f.Get("tokenizer.ggml.merges"); ok {

@@ -56,6 +56,8 @@ func TestCheckModel(t *testing.T) {
 		{"experts unused", e("llama.expert_count", u(4)), "uses 0 of 4"},
 		{"experts", e("llama.expert_count", u(10000)), "expert_count"},
 		{"predicting layers", e("llama.nextn_predict_layers", u(3)), "exceeds"},
+		{"byte tokens", e("tokenizer.ggml.model", text("llama")), "no token for the byte"},
+		{"alignment", e("general.alignment", u(16)), "multiples of 32"},
 		{"no tokenizer", e("tokenizer.ggml.model", text("none")), "no tokenizer"},
 		{"tokens", e("tokenizer.ggml.tokens", gguf.OfInts([]int32{1})), "no list"},
 		{"no tokens", e("tokenizer.ggml.tokens", gguf.OfTexts(nil)), "no list"},

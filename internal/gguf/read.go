@@ -75,10 +75,7 @@ func (f *File) Get(key string) (Value, bool) {
 // Text gives the string under key, or "".
 func (f *File) Text(key string) string {
 	v, _ := f.Get(key)
-	s, ok := v.Text()
-	if !ok {
-		return ""
-	}
+	s, _ := v.Text()
 	return s
 }
 

@@ -24,12 +24,18 @@ func (v Value) Elem() (ValueType, int) { return v.elem, v.n }
 
 // Text gives a string.
 func (v Value) Text() (string, bool) {
-	return string(v.raw), v.set && v.typ == String
+	if !v.set || v.typ != String {
+		return "", false
+	}
+	return string(v.raw), true
 }
 
 // Bool gives a truth value.
 func (v Value) Bool() (value, ok bool) {
-	return len(v.raw) == 1 && v.raw[0] != 0, v.set && v.typ == Bool
+	if !v.set || v.typ != Bool {
+		return false, false
+	}
+	return v.raw[0] != 0, true
 }
 
 // Uint gives an integer of any width that is not negative.
