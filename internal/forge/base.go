@@ -9,12 +9,13 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/gguf"
 )
 
 // base is a model file opened to be read, tensor by tensor.
 type base struct {
 	f    *os.File
-	gguf *ggml.GGUF
+	file *gguf.File
 	arch Arch
 }
 
@@ -35,11 +36,11 @@ func openBase(path string) (_ *base, err error) {
 	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "base model: %w", err)
 	}
-	g, err := ggml.ReadGGUF(f, st.Size())
+	g, err := gguf.Read(f, st.Size())
 	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "base model %s: %w", path, err)
 	}
-	b := &base{f: f, gguf: g}
+	b := &base{f: f, file: g}
 	if err := b.readArch(); err != nil {
 		return nil, batos.Errorf(batos.Invalid, "base model %s: %w", path, err)
 	}
@@ -48,30 +49,41 @@ func openBase(path string) (_ *base, err error) {
 
 func (b *base) close() { _ = b.f.Close() } // read only
 
+func (b *base) tensor(name string) (gguf.Tensor, bool) {
+	for _, t := range b.file.Tensors {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return gguf.Tensor{}, false
+}
+
 func (b *base) readArch() error {
-	if name, _ := b.gguf.String("general.architecture"); name != "llama" {
+	if name := b.file.Text("general.architecture"); name != "llama" {
 		return batos.Errorf(batos.Invalid, "its architecture is %q; only llama can be trained", name)
 	}
 	number := func(key string) int {
-		n, _ := b.gguf.Int("llama." + key)
-		return int(min(max(n, 0), math.MaxInt32))
+		v, _ := b.file.Get("llama." + key)
+		n, _ := v.Uint()
+		return int(min(n, math.MaxInt32))
+	}
+	float := func(key string) float32 {
+		v, _ := b.file.Get("llama." + key)
+		f, _ := v.Float()
+		return float32(f)
 	}
 	a := Arch{
 		Layers: number("block_count"), Dim: number("embedding_length"), FF: number("feed_forward_length"),
 		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Ctx: number("context_length"),
 	}
-	if eps, ok := b.gguf.Float("llama.attention.layer_norm_rms_epsilon"); ok {
-		a.Eps = float32(eps)
-	}
-	if freq, ok := b.gguf.Float("llama.rope.freq_base"); ok {
-		a.RopeBase = float32(freq)
-	}
-	embd, ok := b.gguf.Tensor("token_embd.weight")
-	if !ok || len(embd.Shape) != 2 {
+	a.Eps = float("attention.layer_norm_rms_epsilon")
+	a.RopeBase = float("rope.freq_base")
+	embd, ok := b.tensor("token_embd.weight")
+	if !ok || len(embd.Dims) != 2 {
 		return batos.Errorf(batos.Invalid, "it has no token_embd.weight")
 	}
-	a.Vocab = int(embd.Shape[1])
-	_, untied := b.gguf.Tensor("output.weight")
+	a.Vocab = int(embd.Dims[1])
+	_, untied := b.tensor("output.weight")
 	a.Tied = !untied
 	a = a.withDefaults()
 	if err := a.check(); err != nil {
@@ -80,20 +92,20 @@ func (b *base) readArch() error {
 	if n := number("rope.dimension_count"); n != 0 && n != a.head() {
 		return batos.Errorf(batos.Invalid, "%d of %d values of a head turn with the position; only all can be trained", n, a.head())
 	}
-	if kind, ok := b.gguf.String("llama.rope.scaling.type"); ok && kind != "none" {
+	if kind := b.file.Text("llama.rope.scaling.type"); kind != "" && kind != "none" {
 		return batos.Errorf(batos.Invalid, "its positions are scaled (%s), which cannot be trained", kind)
 	}
 	known := make(map[string]slot)
 	for _, s := range a.layout() {
 		known[s.name] = s
 	}
-	for _, t := range b.gguf.Tensors {
+	for _, t := range b.file.Tensors {
 		s, ok := known[t.Name]
 		if !ok {
 			return batos.Errorf(batos.Invalid, "its tensor %s has no place in the training graph", t.Name)
 		}
-		if !slices.Equal(t.Shape, s.wide()) {
-			return batos.Errorf(batos.Invalid, "its tensor %s has the shape %d, not %d", t.Name, t.Shape, s.wide())
+		if !slices.Equal(t.Dims, s.dims()) {
+			return batos.Errorf(batos.Invalid, "its tensor %s has the shape %d, not %d", t.Name, t.Dims, s.dims())
 		}
 		delete(known, t.Name)
 	}
@@ -104,36 +116,28 @@ func (b *base) readArch() error {
 	return nil
 }
 
-func (s slot) wide() []int64 {
-	out := make([]int64, len(s.shape))
-	for i, d := range s.shape {
-		out[i] = int64(d)
-	}
-	return out
-}
-
 // loadedType is the type a tensor has in the graph: half-precision ones become
 // F32, which the products of gradients need; quantized ones stay.
-func loadedType(t ggml.Type) ggml.Type {
-	if t == ggml.F16 || t == ggml.BF16 {
-		return ggml.F32
+func loadedType(t gguf.TensorType) gguf.TensorType {
+	if t == gguf.F16 || t == gguf.BF16 {
+		return gguf.F32
 	}
 	return t
 }
 
 // load copies a tensor of the file into one of its loadedType.
-func (b *base) load(t *ggml.Tensor, info ggml.TensorInfo) error {
+func (b *base) load(t *ggml.Tensor, info gguf.Tensor) error {
 	raw := make([]byte, info.Size)
 	if _, err := b.f.ReadAt(raw, info.Offset); err != nil && err != io.EOF {
 		return batos.Errorf(batos.Invalid, "base model: tensor %s: %w", info.Name, err)
 	}
 	switch info.Type {
-	case ggml.F16, ggml.BF16:
+	case gguf.F16, gguf.BF16:
 		v := make([]float32, info.Elements())
 		for i := range v {
 			h := binary.LittleEndian.Uint16(raw[2*i:])
-			if info.Type == ggml.F16 {
-				v[i] = ggml.Half(h).Float32()
+			if info.Type == gguf.F16 {
+				v[i] = half(h).float()
 			} else {
 				v[i] = math.Float32frombits(uint32(h) << 16)
 			}

@@ -1,10 +1,11 @@
 package forge
 
 import (
+	"bytes"
 	"io"
 
 	"batos"
-	"batos/internal/ggml"
+	"batos/internal/gguf"
 )
 
 // TokenKind says what a vocabulary entry is.
@@ -59,47 +60,48 @@ func WriteGGUF(w io.Writer, weights *Weights, tok Tokenizer, meta Meta) error {
 	if len(tok.Entries) != a.Vocab {
 		return batos.Errorf(batos.Invalid, "model file: the tokenizer has %d entries, the model %d", len(tok.Entries), a.Vocab)
 	}
-	var g ggml.GGUFWriter
-	g.String("general.architecture", "llama")
-	g.String("general.type", "model")
-	fileType := uint32(0)
-	if meta.Half {
-		fileType = 1
-	}
-	g.Uint32("general.file_type", fileType)
-	writeMeta(&g, meta)
-	g.Uint32("llama.context_length", uint32(a.Ctx))
-	g.Uint32("llama.embedding_length", uint32(a.Dim))
-	g.Uint32("llama.block_count", uint32(a.Layers))
-	g.Uint32("llama.feed_forward_length", uint32(a.FF))
-	g.Uint32("llama.attention.head_count", uint32(a.Heads))
-	g.Uint32("llama.attention.head_count_kv", uint32(a.KVHeads))
-	g.Uint32("llama.rope.dimension_count", uint32(a.head()))
-	g.Uint32("llama.vocab_size", uint32(a.Vocab))
-	g.Float32("llama.attention.layer_norm_rms_epsilon", a.Eps)
-	g.Float32("llama.rope.freq_base", a.RopeBase)
-	if err := writeTokenizer(&g, tok); err != nil {
+	vocabulary, err := tok.entries()
+	if err != nil {
 		return err
 	}
+	typ, fileType := gguf.F32, uint32(0)
+	if meta.Half {
+		typ, fileType = gguf.F16, 1
+	}
+	keys := []gguf.Entry{
+		{Key: "general.architecture", Value: gguf.OfText("llama")},
+		{Key: "general.type", Value: gguf.OfText("model")},
+		{Key: "general.file_type", Value: gguf.OfUint32(fileType)},
+	}
+	keys = append(keys, meta.entries()...)
+	keys = append(keys, a.entries()...)
+	keys = append(keys, vocabulary...)
 	if meta.ChatTemplate != "" {
-		g.String("tokenizer.chat_template", meta.ChatTemplate)
+		keys = append(keys, gguf.Entry{Key: "tokenizer.chat_template", Value: gguf.OfText(meta.ChatTemplate)})
 	}
-	for _, s := range a.layout() {
-		typ := ggml.F32
-		if meta.Half && len(s.shape) > 1 {
-			typ = ggml.F16
-		}
-		if err := g.Tensor(s.name, typ, s.shape, weights.tensors[s.name]); err != nil {
-			return batos.Errorf(batos.Invalid, "model file: %w", err)
-		}
-	}
-	if err := g.Write(w); err != nil {
-		return batos.Errorf(batos.Invalid, "model file: %w", err)
-	}
-	return nil
+	return writeTensors("model file", w, keys, a.layout(), weights.tensors, typ)
 }
 
-func writeMeta(g *ggml.GGUFWriter, m Meta) {
+func (a Arch) entries() []gguf.Entry {
+	out := []gguf.Entry{
+		{Key: "llama.attention.layer_norm_rms_epsilon", Value: gguf.OfFloat(a.Eps)},
+		{Key: "llama.rope.freq_base", Value: gguf.OfFloat(a.RopeBase)},
+	}
+	for _, n := range []struct {
+		key   string
+		value int
+	}{
+		{"context_length", a.Ctx}, {"embedding_length", a.Dim}, {"block_count", a.Layers},
+		{"feed_forward_length", a.FF}, {"attention.head_count", a.Heads}, {"attention.head_count_kv", a.KVHeads},
+		{"rope.dimension_count", a.head()}, {"vocab_size", a.Vocab},
+	} {
+		out = append(out, gguf.Entry{Key: "llama." + n.key, Value: gguf.OfUint32(uint32(n.value))})
+	}
+	return out
+}
+
+func (m Meta) entries() []gguf.Entry {
+	var out []gguf.Entry
 	for _, kv := range append([]KeyValue{
 		{"general.name", m.Name},
 		{"general.license", m.License},
@@ -107,9 +109,37 @@ func writeMeta(g *ggml.GGUFWriter, m Meta) {
 		{"batos.profile", m.Profile},
 	}, m.Extra...) {
 		if kv.Value != "" {
-			g.String(kv.Key, kv.Value)
+			out = append(out, gguf.Entry{Key: kv.Key, Value: gguf.OfText(kv.Value)})
 		}
 	}
+	return out
+}
+
+// writeTensors writes tensors, matrices as typ and vectors as F32.
+func writeTensors(what string, w io.Writer, keys []gguf.Entry, slots []slot, values map[string][]float32, typ gguf.TensorType) error {
+	seen := make(map[string]bool)
+	for _, k := range keys {
+		if seen[k.Key] {
+			return batos.Errorf(batos.Invalid, "%s: the key %s appears twice", what, k.Key)
+		}
+		seen[k.Key] = true
+	}
+	parts := make([]gguf.Part, len(slots))
+	for i, s := range slots {
+		v := values[s.name]
+		if len(v) != s.elements() {
+			return batos.Errorf(batos.Invalid, "%s: tensor %s has %d values, not %d", what, s.name, len(v), s.elements())
+		}
+		parts[i].Tensor = gguf.Tensor{Name: s.name, Type: gguf.F32, Dims: s.dims()}
+		parts[i].Data = bytes.NewReader(floatBytes(v))
+		if len(s.shape) > 1 && typ == gguf.F16 {
+			parts[i].Type, parts[i].Data = gguf.F16, bytes.NewReader(halfBytes(v))
+		}
+	}
+	if err := gguf.Write(w, keys, parts); err != nil {
+		return batos.Errorf(batos.Invalid, "%s: %w", what, err)
+	}
+	return nil
 }
 
 // byteRune is the printable character that a GPT-2 vocabulary writes for each
@@ -136,7 +166,7 @@ func spell(s string) string {
 	return string(out)
 }
 
-func writeTokenizer(g *ggml.GGUFWriter, tok Tokenizer) error {
+func (tok Tokenizer) entries() ([]gguf.Entry, error) {
 	texts := make([]string, len(tok.Entries))
 	kinds := make([]int32, len(tok.Entries))
 	seen := make(map[string]int, len(texts))
@@ -147,37 +177,38 @@ func writeTokenizer(g *ggml.GGUFWriter, tok Tokenizer) error {
 		case ControlToken, UserToken, UnusedToken:
 			texts[i] = e.Text
 		default:
-			return batos.Errorf(batos.Invalid, "tokenizer: entry %d is of kind %d, which is unknown", i, e.Kind)
+			return nil, batos.Errorf(batos.Invalid, "tokenizer: entry %d is of kind %d, which is unknown", i, e.Kind)
 		}
 		if e.Text == "" {
-			return batos.Errorf(batos.Invalid, "tokenizer: entry %d is empty", i)
+			return nil, batos.Errorf(batos.Invalid, "tokenizer: entry %d is empty", i)
 		}
 		if j, twice := seen[texts[i]]; twice {
-			return batos.Errorf(batos.Invalid, "tokenizer: entries %d and %d are both %q", j, i, texts[i])
+			return nil, batos.Errorf(batos.Invalid, "tokenizer: entries %d and %d are both %q", j, i, texts[i])
 		}
 		seen[texts[i]], kinds[i] = i, int32(e.Kind)
 	}
 	n := int32(len(texts))
 	if tok.BOS < 0 || tok.BOS >= n || tok.EOS < 0 || tok.EOS >= n {
-		return batos.Errorf(batos.Invalid, "tokenizer: BOS %d and EOS %d are not among %d entries", tok.BOS, tok.EOS, n)
+		return nil, batos.Errorf(batos.Invalid, "tokenizer: BOS %d and EOS %d are not among %d entries", tok.BOS, tok.EOS, n)
 	}
 	merges := make([]string, len(tok.Merges))
 	for i, m := range tok.Merges {
 		left, right := spell(m[0]), spell(m[1])
 		for _, part := range []string{left, right, left + right} {
 			if _, ok := seen[part]; !ok {
-				return batos.Errorf(batos.Invalid, "tokenizer: merge %d needs the entry %q, which is missing", i, part)
+				return nil, batos.Errorf(batos.Invalid, "tokenizer: merge %d needs the entry %q, which is missing", i, part)
 			}
 		}
 		merges[i] = left + " " + right
 	}
-	g.String("tokenizer.ggml.model", "gpt2")
-	g.String("tokenizer.ggml.pre", "gpt-2")
-	g.Strings("tokenizer.ggml.tokens", texts)
-	g.Int32s("tokenizer.ggml.token_type", kinds)
-	g.Strings("tokenizer.ggml.merges", merges)
-	g.Uint32("tokenizer.ggml.bos_token_id", uint32(tok.BOS))
-	g.Uint32("tokenizer.ggml.eos_token_id", uint32(tok.EOS))
-	g.Bool("tokenizer.ggml.add_bos_token", tok.AddBOS)
-	return nil
+	return []gguf.Entry{
+		{Key: "tokenizer.ggml.model", Value: gguf.OfText("gpt2")},
+		{Key: "tokenizer.ggml.pre", Value: gguf.OfText("gpt-2")},
+		{Key: "tokenizer.ggml.tokens", Value: gguf.OfTexts(texts)},
+		{Key: "tokenizer.ggml.token_type", Value: gguf.OfInts(kinds)},
+		{Key: "tokenizer.ggml.merges", Value: gguf.OfTexts(merges)},
+		{Key: "tokenizer.ggml.bos_token_id", Value: gguf.OfUint32(uint32(tok.BOS))},
+		{Key: "tokenizer.ggml.eos_token_id", Value: gguf.OfUint32(uint32(tok.EOS))},
+		{Key: "tokenizer.ggml.add_bos_token", Value: gguf.OfBool(tok.AddBOS)},
+	}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/gguf"
 )
 
 // Names of an adapter's tensors, after the name of the matrix they change.
@@ -108,14 +109,14 @@ func (c AdapterConfig) identity(b *base) (string, error) {
 // newAdapterNetwork builds the graph and loads the frozen weights.
 func newAdapterNetwork(lib *ggml.Library, c AdapterConfig, b *base, slots []slot, kind graphKind) (*network, error) {
 	types := make(map[string]ggml.Type)
-	for _, t := range b.gguf.Tensors {
+	for _, t := range b.file.Tensors {
 		types[t.Name] = loadedType(t.Type)
 	}
 	net, err := newNetwork(lib, c.Train, slots, b.arch.layout(), types, lowRank{c.Rank, c.Alpha}, kind)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range b.gguf.Tensors {
+	for _, t := range b.file.Tensors {
 		if err := b.load(net.fixed[t.Name], t); err != nil {
 			net.close()
 			return nil, err
@@ -169,20 +170,12 @@ func (a *Adapter) Tensor(name string) []float32 { return a.tensors[name] }
 // WriteAdapter writes an adapter file that the engine loads over the same base
 // model. Of meta, Profile, ChatTemplate and Half do not apply.
 func WriteAdapter(w io.Writer, a *Adapter, meta Meta) error {
-	var g ggml.GGUFWriter
-	g.String("general.type", "adapter")
-	g.String("general.architecture", "llama")
-	g.String("adapter.type", "lora")
-	g.Float32("adapter.lora.alpha", a.Alpha)
 	meta.Profile = ""
-	writeMeta(&g, meta)
-	for _, s := range a.slots {
-		if err := g.Tensor(s.name, ggml.F32, s.shape, a.tensors[s.name]); err != nil {
-			return batos.Errorf(batos.Invalid, "adapter file: %w", err)
-		}
-	}
-	if err := g.Write(w); err != nil {
-		return batos.Errorf(batos.Invalid, "adapter file: %w", err)
-	}
-	return nil
+	keys := append([]gguf.Entry{
+		{Key: "general.type", Value: gguf.OfText("adapter")},
+		{Key: "general.architecture", Value: gguf.OfText("llama")},
+		{Key: "adapter.type", Value: gguf.OfText("lora")},
+		{Key: "adapter.lora.alpha", Value: gguf.OfFloat(a.Alpha)},
+	}, meta.entries()...)
+	return writeTensors("adapter file", w, keys, a.slots, a.tensors, gguf.F32)
 }

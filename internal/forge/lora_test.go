@@ -11,6 +11,7 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/gguf"
 )
 
 // bases writes one random model in several storages. Rows are multiples of 32
@@ -179,31 +180,27 @@ func TestAdapterResumes(t *testing.T) {
 func TestTrainAdapterRefuses(t *testing.T) {
 	lib := library(t)
 	sound := saveModel(t, spread(t, small), Meta{})
-	variant := func(change func(*ggml.GGUFWriter)) string {
-		var g ggml.GGUFWriter
-		g.String("general.architecture", "llama")
-		change(&g)
+	tensor := func(name string, dims ...int64) gguf.Part {
+		n := int64(4)
+		for _, d := range dims {
+			n *= d
+		}
+		return gguf.Part{Tensor: gguf.Tensor{Name: name, Dims: dims}, Data: bytes.NewReader(make([]byte, n))}
+	}
+	key := func(name string, n uint32) gguf.Entry { return gguf.Entry{Key: name, Value: gguf.OfUint32(n)} }
+	yarn := gguf.Entry{Key: "llama.rope.scaling.type", Value: gguf.OfText("yarn")}
+	variant := func(arch string, keys []gguf.Entry, parts ...gguf.Part) string {
+		keys = append(keys, gguf.Entry{Key: "general.architecture", Value: gguf.OfText(arch)})
+		for name, n := range map[string]uint32{"block_count": 1, "embedding_length": 8, "feed_forward_length": 8, "attention.head_count": 2, "attention.head_count_kv": 2, "context_length": 32} {
+			keys = append(keys, key(arch+"."+name, n))
+		}
 		var b bytes.Buffer
-		if err := g.Write(&b); err != nil {
+		if err := gguf.Write(&b, keys, parts); err != nil {
 			t.Fatal(err)
 		}
 		return save(t, b.Bytes())
 	}
-	tensor := func(g *ggml.GGUFWriter, name string, shape ...int) {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		if err := g.Tensor(name, ggml.F32, shape, make([]float32, n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shaped := func(g *ggml.GGUFWriter) {
-		for key, v := range map[string]uint32{"block_count": 1, "embedding_length": 8, "feed_forward_length": 8, "attention.head_count": 2, "attention.head_count_kv": 2, "context_length": 32} {
-			g.Uint32("llama."+key, v)
-		}
-		tensor(g, "token_embd.weight", 8, 4)
-	}
+	embd := func() gguf.Part { return tensor("token_embd.weight", 8, 4) }
 	for _, c := range []struct {
 		name   string
 		base   string
@@ -212,12 +209,13 @@ func TestTrainAdapterRefuses(t *testing.T) {
 	}{
 		{"no such file", filepath.Join(t.TempDir(), "none"), nil, "no such file"},
 		{"not a model", save(t, []byte("text")), nil, "GGUF"},
-		{"no shape", variant(func(*ggml.GGUFWriter) {}), nil, "no token_embd.weight"},
-		{"a bias", variant(func(g *ggml.GGUFWriter) { shaped(g); tensor(g, "blk.0.attn_q.bias", 8) }), nil, "attn_q.bias has no place"},
-		{"a tensor short", variant(shaped), nil, "is missing"},
-		{"a wrong shape", variant(func(g *ggml.GGUFWriter) { shaped(g); tensor(g, "output_norm.weight", 9) }), nil, "has the shape [9], not [8]"},
-		{"scaled positions", variant(func(g *ggml.GGUFWriter) { shaped(g); g.String("llama.rope.scaling.type", "yarn") }), nil, "yarn"},
-		{"half turned", variant(func(g *ggml.GGUFWriter) { shaped(g); g.Uint32("llama.rope.dimension_count", 2) }), nil, "2 of 4"},
+		{"another architecture", variant("qwen3", nil), nil, `architecture is "qwen3"`},
+		{"no embedding", variant("llama", nil), nil, "no token_embd.weight"},
+		{"a bias", variant("llama", nil, embd(), tensor("blk.0.attn_q.bias", 8)), nil, "attn_q.bias has no place"},
+		{"a tensor short", variant("llama", nil, embd()), nil, "is missing"},
+		{"a wrong shape", variant("llama", nil, embd(), tensor("output_norm.weight", 9)), nil, "has the shape [9], not [8]"},
+		{"scaled positions", variant("llama", []gguf.Entry{yarn}, embd()), nil, "yarn"},
+		{"half turned", variant("llama", []gguf.Entry{key("llama.rope.dimension_count", 2)}, embd()), nil, "2 of 4"},
 		{"no rank", sound, func(c *AdapterConfig) { c.Rank = 0 }, "rank 0"},
 		{"unknown target", sound, func(c *AdapterConfig) { c.Targets = []string{"output"} }, `"output" is unknown`},
 		{"target twice", sound, func(c *AdapterConfig) { c.Targets = []string{"attn_q", "attn_q"} }, "named twice"},

@@ -27,6 +27,14 @@ func (s slot) elements() int {
 	return n
 }
 
+func (s slot) dims() []int64 {
+	out := make([]int64, len(s.shape))
+	for i, d := range s.shape {
+		out[i] = int64(d)
+	}
+	return out
+}
+
 // layout lists the tensors of a shape in file order.
 func (a Arch) layout() []slot {
 	s := []slot{

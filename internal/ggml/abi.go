@@ -2,7 +2,11 @@ package ggml
 
 //lint:file-ignore U1000 fields mirror the C structs, used here or not
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"batos/internal/gguf"
+)
 
 // The structs below have the layout of the C headers of release v0.5.0 on
 // linux/amd64. TestLayout compares them with the header's offsets, and Load
@@ -112,7 +116,7 @@ var wantContextParams = cContextParams{
 	nCtx: 512, nBatch: 2048, nUbatch: 512, nSeqMax: 1, nOutputsPerSeq: 1, nThreads: 4, nThreadsBatch: 4,
 	ropeScaling: -1, pooling: -1, attention: -1, flashAttn: -1,
 	yarnExt: -1, yarnAttn: -1, yarnBetaFast: -1, yarnBetaSlow: -1, defragThold: -1,
-	typeK: int32(F16), typeV: int32(F16), offloadKQV: true, noPerf: true, opOffload: true, swaFull: true,
+	typeK: int32(gguf.F16), typeV: int32(gguf.F16), offloadKQV: true, noPerf: true, opOffload: true, swaFull: true,
 }
 
 // wantQuantizeParams is what llama_model_quantize_default_params of the pinned

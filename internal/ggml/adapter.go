@@ -1,9 +1,11 @@
 package ggml
 
 import (
+	"bytes"
 	"sync/atomic"
 
 	"batos"
+	"batos/internal/gguf"
 )
 
 // Adapter is a LoRA adapter, loaded where its model's layers are.
@@ -20,24 +22,29 @@ type Scaled struct {
 }
 
 // LoadAdapter makes an adapter from the bytes of a GGUF file; they may be
-// dropped afterwards. The header is checked in Go first.
-func (m *Model) LoadAdapter(gguf []byte) (*Adapter, error) {
-	if _, err := ReadGGUF(bytesReader(gguf), int64(len(gguf))); err != nil {
+// dropped afterwards. The header is checked in Go first, the
+// weights are not: gguf.CheckFinite does that.
+func (m *Model) LoadAdapter(file []byte) (*Adapter, error) {
+	f, err := gguf.Read(bytes.NewReader(file), int64(len(file)))
+	if err == nil {
+		err = gguf.CheckAdapter(f)
+	}
+	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "adapter: %w", err)
 	}
 	lib := m.lib
-	fd, err := memoryFile(gguf)
+	fd, err := memoryFile(file)
 	if err != nil {
 		return nil, batos.Errorf(batos.Limit, "adapter: %w", err)
 	}
-	file := lib.c.libc.fdopen(int32(fd), "rb")
-	if file == 0 {
+	stream := lib.c.libc.fdopen(int32(fd), "rb")
+	if stream == 0 {
 		closeFD(fd)
-		return nil, batos.Errorf(batos.Limit, "adapter: no file handle for %d bytes", len(gguf))
+		return nil, batos.Errorf(batos.Limit, "adapter: no file handle for %d bytes", len(file))
 	}
 	var ptr uintptr
-	words := lib.quietly(func() { ptr = lib.c.loraFromFile(m.p, file) })
-	lib.c.libc.fclose(file)
+	words := lib.quietly(func() { ptr = lib.c.loraFromFile(m.p, stream) })
+	lib.c.libc.fclose(stream)
 	if ptr == 0 {
 		return nil, batos.Errorf(batos.Invalid, "adapter does not fit the model%s", said(words))
 	}

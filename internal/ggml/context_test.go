@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"batos"
+	"batos/internal/gguf/gguftest"
 )
 
 func TestDecodeInPieces(t *testing.T) {
@@ -49,7 +50,7 @@ func TestDecodeRefuses(t *testing.T) {
 	for _, in := range [][]Item{
 		nil,
 		make([]Item, 65),
-		{{Token: tinyVocab}},
+		{{Token: gguftest.Vocab}},
 		{{Token: -1}},
 		{{Token: 1, Seq: 1}},
 		{{Token: 1, Pos: -1}},
@@ -232,7 +233,9 @@ func TestAdapters(t *testing.T) {
 		})
 		return a
 	}
-	a, b := load(tinyAdapter(t, tiny, 4, 1)), load(tinyAdapter(t, tiny, 2, 2))
+	fileA, _ := gguftest.Adapter(t, tiny, 1)
+	fileB, _ := gguftest.Adapter(t, tiny, 2)
+	a, b := load(fileA), load(fileB)
 	c := newContext(t, m, ContextOptions{})
 	under := func(c *Context, set ...Scaled) []float32 {
 		t.Helper()
@@ -288,14 +291,15 @@ func TestAdapters(t *testing.T) {
 func TestLoadAdapterRefuses(t *testing.T) {
 	m := tinyModel(t)
 	wide := tiny
-	wide.dim = 128
-	sound := tinyAdapter(t, tiny, 2, 1)
+	wide.Width = 128
+	sound, _ := gguftest.Adapter(t, tiny, 1)
+	foreign, _ := gguftest.Adapter(t, wide, 1)
 	for name, b := range map[string][]byte{
 		"nothing":           nil,
 		"text":              []byte("not an adapter at all"),
 		"cut":               sound[:len(sound)/2],
-		"of another shape":  tinyAdapter(t, wide, 2, 1),
-		"a model":           tinyGGUF(t, tiny, nil),
+		"of another shape":  foreign,
+		"a model":           gguftest.ModelBytes(t, tiny),
 		"one tensor short":  slices.Concat(sound[:8], []byte{27}, sound[9:]),
 		"impossible length": slices.Concat(sound[:16], []byte("\xff\xff\xff\xff\xff\xff\xff\xff"), sound[24:]),
 	} {

@@ -7,6 +7,7 @@ import (
 	"github.com/ebitengine/purego"
 
 	"batos"
+	"batos/internal/gguf"
 )
 
 // tensorOverhead is what one tensor takes in an arena: the struct and the
@@ -30,6 +31,7 @@ type graphSymbols struct {
 	allocFree               func(a uintptr)
 	allocGraph              func(a, graph uintptr) bool
 	allocSize               func(a uintptr, i int32) uint64
+	tensorBytes             func(t *cTensor) uint64
 	tensorGet               func(t *cTensor, dst unsafe.Pointer, off, n uint64)
 	tensorSet               func(t *cTensor, src unsafe.Pointer, off, n uint64)
 
@@ -78,6 +80,7 @@ func (s *graphSymbols) table() map[string]any {
 		"ggml_gallocr_get_buffer_size":         &s.allocSize,
 		"ggml_backend_tensor_get":              &s.tensorGet,
 		"ggml_backend_tensor_set":              &s.tensorSet,
+		"ggml_nbytes":                          &s.tensorBytes,
 		"ggml_init":                            &s.initArena,
 		"ggml_free":                            &s.freeArena,
 		"ggml_tensor_overhead":                 &s.tensorOverhead,
@@ -218,6 +221,15 @@ func (a *Arena) take() {
 	a.left--
 }
 
+// Type is how a tensor's values are stored: F32, I32, or any of a model file.
+type Type = gguf.TensorType
+
+// The types that the operations compute with.
+const (
+	F32      = gguf.F32
+	I32 Type = 26
+)
+
 // Tensor is a tensor of an arena.
 type Tensor struct {
 	c   *cTensor
@@ -258,11 +270,6 @@ func (t *Tensor) Type() Type { return Type(t.c.typ) }
 // SameShape reports whether both have the same dimensions.
 func (t *Tensor) SameShape(u *Tensor) bool { return t.c.ne == u.c.ne }
 
-func (t *Tensor) bytes() int {
-	block, bytes := t.Type().block()
-	return int(int64(t.Elements()) / block * bytes)
-}
-
 func (t *Tensor) check(typ Type, n int) {
 	if t.Type() != typ || t.Elements() != n || t.c.data == nil {
 		panic("ggml: tensor copy of the wrong type or length, or before Alloc")
@@ -292,7 +299,7 @@ func (t *Tensor) SetInts(v []int32) {
 
 // SetBytes copies the stored form of the values, as a GGUF file has it.
 func (t *Tensor) SetBytes(b []byte) {
-	if len(b) != t.bytes() || t.c.data == nil {
+	if uint64(len(b)) != t.dev.lib.c.base.tensorBytes(t.c) || t.c.data == nil {
 		panic("ggml: tensor copy of the wrong length, or before Alloc")
 	}
 	t.dev.lib.c.base.tensorSet(t.c, unsafe.Pointer(unsafe.SliceData(b)), 0, uint64(len(b)))

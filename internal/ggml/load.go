@@ -98,7 +98,7 @@ func Check(dir string) error {
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		wg.Go(func() { errs[i] = checkFile(dir, name) })
+		wg.Go(func() { errs[i] = checkLibrary(dir, name) })
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -109,7 +109,7 @@ func Check(dir string) error {
 	return nil
 }
 
-func checkFile(dir, name string) error {
+func checkLibrary(dir, name string) error {
 	f, err := os.Open(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return batos.Errorf(batos.Offline, "engine library %s is missing from %s: npm ci installs %s", name, dir, Package)

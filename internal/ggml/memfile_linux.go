@@ -1,11 +1,6 @@
 package ggml
 
-import (
-	"bytes"
-	"io"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // memoryFile makes a file that exists only in memory, positioned at its start.
 // Whoever closes the descriptor frees it.
@@ -29,5 +24,3 @@ func memoryFile(data []byte) (int, error) {
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) } // only ever a memory file: nothing is lost
-
-func bytesReader(b []byte) io.ReaderAt { return bytes.NewReader(b) }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"batos"
+	"batos/internal/gguf"
 )
 
 // Token is the number of a vocabulary entry.
@@ -30,24 +31,21 @@ type Model struct {
 // ModelOptions says how to load a model. The zero value maps the file and
 // computes on the CPU.
 type ModelOptions struct {
-	GPULayers    int  // layers to put on a GPU; negative: all
-	VocabOnly    bool // the vocabulary and metadata, no weights
-	CheckTensors bool // look for NaN and Inf in the weights
+	GPULayers int // layers to put on a GPU; negative: all
 }
 
 // LoadModel reads the GGUF file at path. The header is checked here, in Go,
 // before the library sees the file.
 func (l *Library) LoadModel(path string, o ModelOptions) (*Model, error) {
-	if err := checkGGUF(path); err != nil {
+	if err := checkFile(path); err != nil {
 		return nil, err
 	}
 	p := wantModelParams
 	p.nGPULayers = int32(o.GPULayers)
-	p.vocabOnly, p.checkTensors = o.VocabOnly, o.CheckTensors
 	var ptr uintptr
 	words := l.quietly(func() { ptr = l.c.modelLoad(path, p) })
 	if ptr == 0 {
-		return nil, batos.Errorf(batos.Invalid, "model %s cannot be loaded%s", path, said(words))
+		return nil, batos.Errorf(batos.Invalid, "model file %s cannot be loaded%s", path, said(words))
 	}
 	m := &Model{lib: l, p: ptr, vocab: l.c.modelVocab(ptr)}
 	m.nVocab = int(l.c.vocabTokens(m.vocab))
@@ -57,21 +55,13 @@ func (l *Library) LoadModel(path string, o ModelOptions) (*Model, error) {
 	return m, nil
 }
 
-func checkGGUF(path string) error {
-	f, err := os.Open(path)
+func checkFile(path string) error {
+	f, err := gguf.Open(path)
 	if err != nil {
-		return batos.Errorf(batos.NotFound, "model: %w", err)
+		return err
 	}
-	defer func() { _ = f.Close() }() // read only
-	st, err := f.Stat()
-	if err != nil {
-		return batos.Errorf(batos.Invalid, "model: %w", err)
-	}
-	if !st.Mode().IsRegular() {
-		return batos.Errorf(batos.Invalid, "model %s is not a regular file", path)
-	}
-	if _, err := ReadGGUF(f, st.Size()); err != nil {
-		return batos.Errorf(batos.Invalid, "model %s: %w", path, err)
+	if err := gguf.CheckModel(f); err != nil {
+		return batos.Errorf(batos.Invalid, "model file %s: %w", path, err)
 	}
 	return nil
 }
@@ -305,7 +295,7 @@ const (
 // Quantize rewrites the GGUF file in as out with weights stored as q. out
 // appears under its name only when it is complete.
 func (l *Library) Quantize(in, out string, q Quant, threads int) error {
-	if err := checkGGUF(in); err != nil {
+	if err := checkFile(in); err != nil {
 		return err
 	}
 	p := wantQuantizeParams
@@ -315,7 +305,7 @@ func (l *Library) Quantize(in, out string, q Quant, threads int) error {
 	words := l.quietly(func() { rc = l.c.quantize(in, part, &p) })
 	if rc != 0 {
 		_ = os.Remove(part) // the error that matters is the library's
-		return batos.Errorf(batos.Invalid, "model %s cannot be quantized%s", in, said(words))
+		return batos.Errorf(batos.Invalid, "model file %s cannot be quantized%s", in, said(words))
 	}
 	if err := os.Rename(part, out); err != nil {
 		return batos.Errorf(batos.Invalid, "quantize: %w", err)

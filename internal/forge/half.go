@@ -1,15 +1,18 @@
-package ggml
+package forge
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
-// Half is a number in half precision, as F16 tensors store it.
-type Half uint16
+// half is a number in half precision, as F16 tensors store it.
+type half uint16
 
-// HalfOf rounds f to the nearest half, to even on a tie; what is too large
+// halfOf rounds f to the nearest half, to even on a tie; what is too large
 // becomes infinite.
-func HalfOf(f float32) Half {
+func halfOf(f float32) half {
 	bits := math.Float32bits(f)
-	sign := Half(bits>>16) & 0x8000
+	sign := half(bits>>16) & 0x8000
 	bits &= 0x7fffffff
 	switch {
 	case bits > 0x7f800000: // not a number
@@ -17,16 +20,25 @@ func HalfOf(f float32) Half {
 	case bits >= 0x47800000: // 65536 and more
 		return sign | 0x7c00
 	case bits < 0x38800000: // subnormal: count in units of 2^-24
-		return sign | Half(math.RoundToEven(float64(math.Float32frombits(bits))*(1<<24)))
+		return sign | half(math.RoundToEven(float64(math.Float32frombits(bits))*(1<<24)))
 	}
 	// The exponent's bias changes by 112; rounding may carry into it, and past
 	// the largest half to infinity, both of which are right.
 	bits -= 112 << 23
-	return sign | Half((bits+0xfff+(bits>>13&1))>>13)
+	return sign | half((bits+0xfff+(bits>>13&1))>>13)
 }
 
-// Float32 is the number itself; every half is a float32.
-func (h Half) Float32() float32 {
+// halfBytes is v as a file stores it in half precision.
+func halfBytes(v []float32) []byte {
+	b := make([]byte, 0, 2*len(v))
+	for _, f := range v {
+		b = binary.LittleEndian.AppendUint16(b, uint16(halfOf(f)))
+	}
+	return b
+}
+
+// float is the number itself; every half is a float32.
+func (h half) float() float32 {
 	sign := uint32(h&0x8000) << 16
 	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exp {
