@@ -4,7 +4,7 @@
 // In reading order:
 //
 //   - [Arch] is the shape of a Llama-like model, [Weights] its numbers
-//     ([NewWeights] at random, [ReadWeights] from a file).
+//     ([NewWeights] makes them at random).
 //   - [Source] gives the examples; [Train] fits all weights to them by a
 //     [Config], reports [Progress], and keeps checkpoints from which an
 //     interrupted run continues exactly as if it had not stopped.

@@ -12,7 +12,7 @@
 //
 //   - [Load] gives the process's one [Library]: versions, devices, log,
 //     [Library.LoadModel], [Library.Quantize].
-//   - [Model] is a GGUF file in memory: metadata, the vocabulary
+//   - [Model] is a GGUF file in memory, its header checked by package gguf first: metadata, the vocabulary
 //     ([Model.Tokenize], [Model.Piece], [Model.Detokenize]), the chat template
 //     ([Model.ApplyTemplate]).
 //   - [Context] is one KV cache over a model: [Context.Decode] takes [Item]s,
@@ -45,7 +45,8 @@
 // together should not exceed the free cores.
 //
 // Errors are [batos.Error]: offline for a missing or wrong library and for an
-// engine that failed, invalid for a bad model, adapter or grammar, limit for
+// engine that failed, not_found for a missing model file,
+// invalid for a bad model, adapter or grammar, limit for
 // a full context, cancelled for a cancelled decode. They carry the libraries'
 // own words where they had any.
 package ggml

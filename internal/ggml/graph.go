@@ -256,9 +256,6 @@ func dims(shape []int) (d [4]int64) {
 	return d
 }
 
-// Dim is the length of dimension i, 0 to 3.
-func (t *Tensor) Dim(i int) int { return int(t.c.ne[i]) }
-
 // Elements is the number of values.
 func (t *Tensor) Elements() int {
 	return int(t.c.ne[0] * t.c.ne[1] * t.c.ne[2] * t.c.ne[3])
@@ -266,9 +263,6 @@ func (t *Tensor) Elements() int {
 
 // Type is how the values are stored.
 func (t *Tensor) Type() Type { return Type(t.c.typ) }
-
-// SameShape reports whether both have the same dimensions.
-func (t *Tensor) SameShape(u *Tensor) bool { return t.c.ne == u.c.ne }
 
 func (t *Tensor) check(typ Type, n int) {
 	if t.Type() != typ || t.Elements() != n || t.c.data == nil {

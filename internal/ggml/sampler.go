@@ -55,7 +55,11 @@ func (m *Model) NewSampler(o SamplerOptions) (*Sampler, error) {
 			c.chainAdd(chain, c.minP(o.MinP, 1))
 		}
 		c.chainAdd(chain, c.temp(o.Temperature))
-		c.chainAdd(chain, c.dist(uint32(o.Seed^o.Seed>>32)))
+		seed := uint32(o.Seed ^ o.Seed>>32)
+		if seed == math.MaxUint32 { // means "any" to the library
+			seed = 0
+		}
+		c.chainAdd(chain, c.dist(seed))
 	}
 	m.users.Add(1)
 	return &Sampler{model: m, p: chain}, nil
