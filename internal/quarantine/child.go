@@ -40,7 +40,7 @@ func ChildMain(register ...func(*exec.Runner)) int {
 }
 
 func serve(conn io.ReadWriter, register []func(*exec.Runner)) error {
-	kind, body, err := readFrame(conn)
+	kind, body, err := readFrame(conn, maxSaid)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,12 @@ func serve(conn io.ReadWriter, register []func(*exec.Runner)) error {
 	if err != nil {
 		return err
 	}
-	return writeFrame(conn, frameReport, rep)
+	err = writeFrame(conn, maxAsked, frameReport, rep)
+	if errors.Is(err, errTooLong) {
+		err = writeFrame(conn, maxAsked, frameReport, &report{Status: uint8(exec.Failed), Usage: rep.Usage, Reads: rep.Reads, Err: failureOf(
+			batos.Errorf(batos.Limit, "answer and changes of the trial have more than %d MiB", maxAsked>>20))})
+	}
+	return err
 }
 
 // try carries the job out. A run that needs an effect ends there; the effect
@@ -185,11 +190,11 @@ func (a *asker) clock() time.Time {
 }
 
 func (a *asker) ask(kind frameKind, body any, want frameKind, into any) error {
-	err := writeFrame(a.conn, kind, body)
+	err := writeFrame(a.conn, maxAsked, kind, body)
 	if err == nil {
 		var got frameKind
 		var data []byte
-		if got, data, err = readFrame(a.conn); err == nil {
+		if got, data, err = readFrame(a.conn, maxSaid); err == nil {
 			if got != want {
 				err = batos.Errorf(batos.Invalid, "frame %q instead of %q", byte(got), byte(want))
 			} else {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -84,10 +86,16 @@ func (s rawSocket) Write(p []byte) (int, error) {
 const spareTasks = 256
 
 // confine puts up the walls, for good. The limit on data is the one that
-// counts for memory: the runtime reserves far more addresses than it uses.
+// counts for memory, since the runtime reserves far more addresses than it
+// uses; memory is what may come on top of what the runtime has mapped so far.
 func confine(memory, cpu int64) error {
-	// The first timer makes the runtime open the files of its poller.
-	time.NewTimer(time.Hour).Stop()
+	base, err := dataMapped()
+	if err != nil {
+		return err
+	}
+	// The first timer makes the runtime open the files of its poller; one with
+	// a function is added at once, one with a channel only when it is waited for.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return os.NewSyscallError("sysinfo", err)
@@ -96,7 +104,7 @@ func confine(memory, cpu int64) error {
 		resource int
 		max      uint64
 	}{
-		{unix.RLIMIT_DATA, uint64(memory)},
+		{unix.RLIMIT_DATA, uint64(base + memory)},
 		{unix.RLIMIT_CPU, uint64(cpu)},
 		{unix.RLIMIT_FSIZE, 0},
 		{unix.RLIMIT_CORE, 0},
@@ -114,11 +122,27 @@ func confine(memory, cpu int64) error {
 	return nil
 }
 
-// overCPU reports whether the kernel ended the process for its processor time.
-func overCPU(s *os.ProcessState) bool {
+// dataMapped is the private writable memory of this process, in bytes.
+func dataMapped() (int64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	const dataField = 5 // pages of data and stack
+	fields := strings.Fields(string(b))
+	if len(fields) <= dataField {
+		return 0, errors.New("/proc/self/statm has an unknown form")
+	}
+	pages, err := strconv.ParseInt(fields[dataField], 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// overCPU reports whether the kernel ended the process for taking more than
+// limit of processor time. The two clocks differ a little.
+func overCPU(s *os.ProcessState, limit time.Duration) bool {
 	ws, ok := s.Sys().(syscall.WaitStatus)
 	if !ok || !ws.Signaled() || ws.Signal() != syscall.SIGKILL && ws.Signal() != syscall.SIGXCPU {
 		return false
 	}
-	return s.UserTime()+s.SystemTime() >= time.Second
+	return s.UserTime()+s.SystemTime() >= limit*3/4
 }

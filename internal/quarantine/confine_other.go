@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"batos"
 )
@@ -25,4 +26,4 @@ func inherited() (io.ReadWriter, error) { return nil, supported() }
 
 func confine(_, _ int64) error { return supported() }
 
-func overCPU(*os.ProcessState) bool { return false }
+func overCPU(*os.ProcessState, time.Duration) bool { return false }

@@ -83,7 +83,6 @@ func cause(ctx context.Context) error {
 // can be checked: values are decoded strictly, and the fingerprint is taken
 // here.
 func (v *Verdict) fill(rep *report) *stopped {
-	garbled := func(err error) *stopped { return &stopped{stop: Babble, detail: err.Error()} }
 	var err error
 	if v.Effects, err = effectsIn(rep.Journal); err != nil {
 		return garbled(err)
@@ -123,6 +122,8 @@ type stopped struct {
 	detail string
 }
 
+func garbled(err error) *stopped { return &stopped{stop: Babble, detail: err.Error()} }
+
 func (s *stopped) explain(c Config) *batos.Error {
 	switch s.stop {
 	case Memory:
@@ -147,12 +148,14 @@ type session struct {
 	child      *process
 	left       time.Duration // of the child's wall time
 	read       int64         // bytes of revisions given
-	inferences int
-	fault      error // of the parent itself
+	effects    int           // asked for
+	inferences int           // of them
+	fault      error         // of the parent itself
 }
 
-// converse says the job and answers questions until the child reports, is
-// stopped, or the parent fails.
+// converse says the job and answers questions until the child reports, runs
+// into a wall, or the parent fails; then s.fault says why. The child may still
+// run after it.
 func (s *session) converse() (*report, *stopped) {
 	r := &s.req.Run
 	err := s.say(frameJob, job{
@@ -161,53 +164,45 @@ func (s *session) converse() (*report, *stopped) {
 		Message: r.Message, Journal: effectsOut(r.Journal), Lineage: r.Lineage,
 		Receiver: uint64(r.Candidate.OID), Selector: string(r.Candidate.Selector), Source: r.Candidate.Source,
 	})
+	if errors.Is(err, errTooLong) {
+		s.fault = batos.Errorf(batos.Limit, "a message with its journal of more than %d MiB can't be tried", maxSaid>>20)
+		return nil, nil
+	}
 	for err == nil {
 		var kind frameKind
 		var body []byte
 		kind, body, err = s.hear()
+		if errors.Is(err, errTooLong) {
+			return nil, garbled(err)
+		}
 		if err != nil {
 			break
 		}
+		var stop *stopped
 		switch kind {
 		case frameReport:
 			var rep report
 			if err := decode(body, &rep); err != nil {
-				return nil, &stopped{stop: Babble, detail: err.Error()}
+				return nil, garbled(err)
 			}
 			return &rep, nil
 		case frameGet:
-			var stop *stopped
-			if stop, err = s.get(body); stop != nil {
-				s.child.kill()
-				return nil, stop
-			}
+			stop, err = s.get(body)
 		case frameEffect:
-			var stop *stopped
-			if stop, err = s.effect(body); stop != nil {
-				s.child.kill()
-				return nil, stop
-			}
+			stop, err = s.effect(body)
 		case frameClock:
 			err = s.say(frameResult, result{Value: codec.EncodeValue(object.Time(s.now().UnixMicro()))})
 		default:
-			s.child.kill()
-			return nil, &stopped{stop: Babble, detail: fmt.Sprintf("frame %q", byte(kind))}
+			stop = garbled(fmt.Errorf("frame %q", byte(kind)))
 		}
-		if s.fault != nil {
-			s.child.kill()
-			return nil, nil
+		if stop != nil || s.fault != nil {
+			return nil, stop
 		}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.child.kill()
 		return nil, &stopped{stop: Wall}
 	}
-	var coded *batos.Error
-	if errors.As(err, &coded) { // a frame that is too long, either way
-		s.child.kill()
-		return nil, &stopped{stop: Babble, detail: coded.Text}
-	}
-	return nil, s.child.autopsy()
+	return nil, s.child.autopsy(s.trials.config)
 }
 
 func (s *session) now() time.Time {
@@ -220,12 +215,12 @@ func (s *session) now() time.Time {
 // say and hear count against the child's time; what the parent does between
 // them does not.
 func (s *session) say(kind frameKind, body any) error {
-	return s.timed(func() error { return writeFrame(s.child.conn, kind, body) })
+	return s.timed(func() error { return writeFrame(s.child.conn, maxSaid, kind, body) })
 }
 
 func (s *session) hear() (kind frameKind, body []byte, err error) {
 	err = s.timed(func() error {
-		kind, body, err = readFrame(s.child.conn)
+		kind, body, err = readFrame(s.child.conn, maxAsked)
 		return err
 	})
 	return kind, body, err
@@ -244,7 +239,7 @@ func (s *session) timed(f func() error) error {
 func (s *session) get(body []byte) (*stopped, error) {
 	var q get
 	if err := decode(body, &q); err != nil {
-		return &stopped{stop: Babble, detail: err.Error()}, nil
+		return garbled(err), nil
 	}
 	rev, err := s.req.Snapshot.Load(s.ctx, batos.OID(q.OID))
 	var coded *batos.Error
@@ -261,7 +256,11 @@ func (s *session) get(body []byte) (*stopped, error) {
 	if stop := s.overread(); stop != nil {
 		return stop, nil
 	}
-	return nil, s.say(frameRevision, revision{Found: true, TID: uint64(rev.TID), Data: rev.Data})
+	err = s.say(frameRevision, revision{Found: true, TID: uint64(rev.TID), Data: rev.Data})
+	if errors.Is(err, errTooLong) {
+		return &stopped{stop: Read}, nil
+	}
+	return nil, err
 }
 
 func (s *session) overread() *stopped {
@@ -275,11 +274,11 @@ func (s *session) overread() *stopped {
 func (s *session) effect(body []byte) (*stopped, error) {
 	var q wanted
 	if err := decode(body, &q); err != nil {
-		return &stopped{stop: Babble, detail: err.Error()}, nil
+		return garbled(err), nil
 	}
 	args, err := codec.DecodeValue(q.Args)
 	if err != nil {
-		return &stopped{stop: Babble, detail: err.Error()}, nil
+		return garbled(err), nil
 	}
 	w := &exec.WantedEffect{Kind: q.Kind, External: q.External, Args: args, Seq: q.Seq, Key: q.Key}
 	v, err := s.perform(w)
@@ -293,12 +292,22 @@ func (s *session) effect(body []byte) (*stopped, error) {
 		}
 		return nil, s.say(frameResult, result{Err: failureOf(coded)})
 	}
-	return nil, s.say(frameResult, result{Value: valueOut(v)})
+	err = s.say(frameResult, result{Value: valueOut(v)})
+	if errors.Is(err, errTooLong) {
+		return nil, s.say(frameResult, result{Err: failureOf(batos.Errorf(batos.Limit, "the result of %s has more than %d MiB", w.Kind, maxSaid>>20))})
+	}
+	return nil, err
 }
+
+// maxEffects bounds the new effects of one trial, inline ones not counted.
+const maxEffects = 1000
 
 // perform checks again what the child should have: it may be what the
 // candidate made of it.
 func (s *session) perform(w *exec.WantedEffect) (object.Value, error) {
+	if s.effects++; s.effects > maxEffects {
+		return nil, batos.Errorf(batos.Limit, "more than %d new effects in one trial", maxEffects)
+	}
 	switch {
 	case w.External:
 		return nil, batos.Errorf(batos.Refused, "%s would change the world outside; a trial may not", w.Kind)
@@ -373,13 +382,13 @@ func (p *process) wait() {
 }
 
 // autopsy says what a child died of that closed its socket unasked.
-func (p *process) autopsy() *stopped {
+func (p *process) autopsy(c Config) *stopped {
 	p.wait()
 	said := p.stderr.String()
 	switch {
-	case overCPU(p.cmd.ProcessState):
+	case overCPU(p.cmd.ProcessState, c.CPU):
 		return &stopped{stop: CPU}
-	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
+	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"), strings.Contains(said, "failed to allocate"):
 		return &stopped{stop: Memory}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(said), "\n")

@@ -40,7 +40,7 @@ const Command = "quarantine"
 // Config sets up [Trials]. The zero value is good.
 type Config struct {
 	Limits exec.Limits   // of the run itself; zero fields have the dialect's defaults
-	Memory int64         // bytes of data the child may have; 0: 256 MiB
+	Memory int64         // bytes of data the child may have beyond what it starts with; 0: 192 MiB
 	CPU    time.Duration // processor time of the child, in whole seconds; 0: 3 s
 	Wall   time.Duration // elapsed time of the child, effects not counted; 0: 2.5 s
 	Read   int64         // bytes of objects the child may read; 0: 64 MiB
@@ -51,7 +51,7 @@ type Config struct {
 }
 
 const (
-	defaultMemory = 256 << 20
+	defaultMemory = 192 << 20
 	defaultCPU    = 3 * time.Second
 	defaultWall   = 2500 * time.Millisecond
 	defaultRead   = 64 << 20
@@ -133,7 +133,7 @@ type Verdict struct {
 	Diff        []byte
 	Fingerprint [32]byte
 	Reads       [32]byte
-	// Effects is the whole journal to keep for the live run.
+	// Effects is the whole journal to keep for the live run; empty if Stopped.
 	Effects []exec.Effect
 	Usage   exec.Usage
 	// Snapshot is the commit that the trial saw, Bound the hash of what the

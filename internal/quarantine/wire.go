@@ -3,6 +3,7 @@ package quarantine
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -30,8 +31,15 @@ const (
 	frameReport   frameKind = 'V' // child: report
 )
 
-// maxFrame bounds a frame, in bytes.
-const maxFrame = 48 << 20
+// Bounds of a frame, in bytes. What the child says is bounded more tightly: the
+// parent must stay small whatever it says.
+const (
+	maxSaid  = 48 << 20 // by the parent
+	maxAsked = 16 << 20 // by the child
+)
+
+// errTooLong is what a frame beyond its bound is refused with.
+var errTooLong = errors.New("a frame is too long")
 
 type job struct {
 	_msgpack struct{} `msgpack:",as_array"`
@@ -196,8 +204,8 @@ func valueIn(b []byte) (object.Value, error) {
 	return codec.DecodeValue(b)
 }
 
-// writeFrame says one frame; body may be nil.
-func writeFrame(w io.Writer, kind frameKind, body any) error {
+// writeFrame says one frame of at most limit bytes; body may be nil.
+func writeFrame(w io.Writer, limit int, kind frameKind, body any) error {
 	var b bytes.Buffer
 	b.Write([]byte{0, 0, 0, 0, byte(kind)})
 	if body != nil {
@@ -205,8 +213,8 @@ func writeFrame(w io.Writer, kind frameKind, body any) error {
 			return err
 		}
 	}
-	if b.Len() > maxFrame {
-		return batos.Errorf(batos.Limit, "a frame of %d bytes; %d are allowed", b.Len(), maxFrame)
+	if b.Len() > limit {
+		return errTooLong
 	}
 	binary.BigEndian.PutUint32(b.Bytes(), uint32(b.Len()-4))
 	_, err := w.Write(b.Bytes())
@@ -215,14 +223,14 @@ func writeFrame(w io.Writer, kind frameKind, body any) error {
 
 // readFrame reads one frame, whole. It never allocates more than has arrived,
 // doubled.
-func readFrame(r io.Reader) (frameKind, []byte, error) {
+func readFrame(r io.Reader, limit int) (frameKind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, err
 	}
 	n := int64(binary.BigEndian.Uint32(head[:4])) - 1
-	if n < 0 || n > maxFrame {
-		return 0, nil, batos.Errorf(batos.Invalid, "a frame of %d bytes; %d are allowed", n, maxFrame)
+	if n < 0 || n > int64(limit) {
+		return 0, nil, errTooLong
 	}
 	var b bytes.Buffer
 	if _, err := io.CopyN(&b, r, n); err != nil {
