@@ -44,6 +44,16 @@ func names(s *object.State) []string {
 	return out
 }
 
+// Parents lists what the object delegates to, in lookup order. That counts as
+// read, as in a look-up that goes on to them.
+func (tx *Tx) Parents(oid batos.OID) ([]batos.OID, error) {
+	h, err := tx.existing(oid)
+	if err != nil {
+		return nil, err
+	}
+	return h.parents()
+}
+
 // Protection says who may change the object. No slot counts as read. The image
 // keeps protections; whoever runs code enforces them.
 func (tx *Tx) Protection(oid batos.OID) (object.Protection, error) {
