@@ -12,9 +12,9 @@
 //
 //   - [Load] gives the process's one [Library]: versions, devices, log,
 //     [Library.LoadModel], [Library.Quantize].
-//   - [Model] is a GGUF file in memory, its header checked by package gguf first: metadata, the vocabulary
-//     ([Model.Tokenize], [Model.Piece], [Model.Detokenize]), the chat template
-//     ([Model.ApplyTemplate]).
+//   - [Model] is a GGUF file in memory, its header checked by package gguf
+//     first: metadata, the vocabulary ([Model.Tokenize], [Model.Piece],
+//     [Model.Detokenize]), the chat template ([Model.ApplyTemplate]).
 //   - [Context] is one KV cache over a model: [Context.Decode] takes [Item]s,
 //     [Context.Logits] and [Context.Embedding] read the outputs,
 //     [Context.State] and [Context.SetState] copy a sequence out and in,
@@ -40,13 +40,11 @@
 // A failed assertion inside the libraries ends the process, and no Go code can
 // prevent it. So whatever must outlive a bad model belongs in another process;
 // GGML_NO_BACKTRACE=1 in its environment keeps it from starting a debugger
-// when it dies.
-// The libraries' worker threads spin while they wait: threads of all contexts
-// together should not exceed the free cores.
+// when it dies. The libraries' worker threads spin while they wait: threads of
+// all contexts together should not exceed the free cores.
 //
 // Errors are [batos.Error]: offline for a missing or wrong library and for an
-// engine that failed, not_found for a missing model file,
-// invalid for a bad model, adapter or grammar, limit for
-// a full context, cancelled for a cancelled decode. They carry the libraries'
-// own words where they had any.
+// engine that failed, not_found for a missing model file, invalid for a bad
+// model, adapter or grammar, limit for a full context, cancelled for a
+// cancelled decode. They carry the libraries' own words where they had any.
 package ggml
