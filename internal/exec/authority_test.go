@@ -143,6 +143,9 @@ def make_open(self):
 		}
 		err := w.im.View(context.Background(), func(tx *image.Tx) error {
 			got, err := tx.Protection(batos.OID(made))
+			if err != nil {
+				return err
+			}
 			if got != want {
 				t.Errorf("%s makes an object of protection %d, want %d", sel, got, want)
 			}

@@ -42,32 +42,10 @@ func (x *run) lookupTried(start, after batos.OID, name string) (v object.Value, 
 			holder = oid
 			return nil, true, nil
 		}
-		parents, err := x.parents(oid)
+		parents, err := x.tx.Parents(oid)
 		return parents, false, err
 	})
 	return v, holder, ok, err
-}
-
-// parents lists what oid delegates to, reading nothing but its starred slots.
-func (x *run) parents(oid batos.OID) ([]batos.OID, error) {
-	names, err := x.tx.SlotNames(oid)
-	if err != nil {
-		return nil, err
-	}
-	var slots []object.Slot
-	for _, n := range names {
-		if !object.IsParent(n) {
-			continue
-		}
-		v, ok, err := x.tx.Slot(oid, n)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			slots = append(slots, object.Slot{Name: n, Value: v})
-		}
-	}
-	return object.NewState(object.Open, batos.Person, slots...).Parents(), nil
 }
 
 // own is what an object itself holds under a name, the candidate included.

@@ -88,6 +88,38 @@ func TestTrialDiff(t *testing.T) {
 	}
 }
 
+// What a trial reads is what the live run reads, but for the method itself.
+func TestTrialReadsAsTheLiveRun(t *testing.T) {
+	w := newWorld(t, exec.Config{})
+	base := w.object("base", "rate = 2")
+	w.load(object.Open, batos.Person, map[string]string{"leaf": "parents = [ref(\"base\")]\nn = 1"})
+	leaf := w.oid("leaf")
+	const source = "def go(self):\n    self.n += self.rate\n    return [self.clone(), self.slot_names_()][1][1:2]"
+	for _, holder := range []batos.OID{leaf, base} {
+		place := image.Place{OID: holder, Slot: "go"}
+		digest := func(c *exec.Candidate) (digest [32]byte) {
+			tx, err := w.im.Begin(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Abort()
+			out := w.r.Run(context.Background(), tx, exec.Request{Message: message(leaf, "go"), Lineage: exec.DefaultLineage, Candidate: c})
+			if out.Status != exec.Done {
+				t.Fatal(out.Err)
+			}
+			return tx.ReadDigest(place)
+		}
+		trial := digest(&exec.Candidate{OID: holder, Selector: "go", Source: source})
+		w.def(holder, batos.Persona, source)
+		if digest(nil) != trial {
+			t.Errorf("installed on %s, the method reads something else", holder)
+		}
+		if _, err := w.im.Update(context.Background(), func(tx *image.Tx) error { return tx.DeleteSlot(holder, "go") }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestVolatileSlotsLiveInTheProcess(t *testing.T) {
 	w := newWorld(t, exec.Config{})
 	w.load(object.Protected, batos.Genesis, map[string]string{"cache": `
