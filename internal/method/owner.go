@@ -45,7 +45,8 @@ func (r *Run) slot(o Owner) *Owner {
 
 // Adopt records that v, and every container in it, now belongs to a slot. A
 // value that no slot can hold is an error: functions, methods, and what nests
-// deeper than [MaxNesting], cycles included.
+// deeper than [MaxNesting]. A container that came to contain itself is found
+// by [Run.Freeze].
 func (r *Run) Adopt(v starlark.Value, owner Owner) error { return r.adopt(v, r.slot(owner), 0) }
 
 func (r *Run) adopt(v starlark.Value, slot *Owner, depth int) error {
