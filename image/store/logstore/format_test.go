@@ -1,0 +1,255 @@
+package logstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash/crc32"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"batos"
+	"batos/image/store"
+	"batos/internal/vfs"
+)
+
+var testID = imageID{1, 2, 3}
+
+// encode makes a transaction at pos with one record per write.
+func encode(pos uint64, tid batos.TID, meta []byte, writes []store.Write) []byte {
+	b := append(make([]byte, txnHeader), meta...)
+	for i := range writes {
+		b = appendRecord(b, &writes[i], tid, 0, testID.seed())
+	}
+	sealTransaction(b, header{
+		length: uint32(len(b)), records: uint32(len(writes)), pos: pos, batch: pos, tid: tid, next: 9, meta: uint32(len(meta)),
+	}, testID.seed())
+	return b
+}
+
+func parseAll(b []byte, pos uint64) (h header, meta []byte, revs []store.Revision, err error) {
+	h, meta, err = parseTransaction(b, testID.seed(), pos, func(_ uint64, r *record) error {
+		revs = append(revs, r.Revision)
+		return nil
+	})
+	return h, meta, revs, err
+}
+
+func TestTransactionRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		oid := rapid.Custom(func(t *rapid.T) batos.OID { return batos.OID(rapid.Uint64().Draw(t, "oid")) })
+		hash := rapid.Custom(func(t *rapid.T) store.BlobHash {
+			return sha256.Sum256([]byte{rapid.Byte().Draw(t, "blob")})
+		})
+		data := rapid.SliceOfN(rapid.Byte(), 0, 100)
+		var writes []store.Write
+		var want []store.Revision
+		pos, tid := rapid.Uint64Range(segmentHeader, 1<<50).Draw(t, "pos"), batos.TID(rapid.Uint64Min(1).Draw(t, "tid"))
+		for range rapid.IntRange(0, 5).Draw(t, "records") {
+			w := store.Write{OID: oid.Draw(t, "oid"), Delete: rapid.Bool().Draw(t, "delete")}
+			r := store.Revision{OID: w.OID, TID: tid, Delete: w.Delete, Data: []byte{}}
+			if !w.Delete {
+				w.Data = data.Draw(t, "data")
+				w.Refs = rapid.SliceOfN(oid, 0, 4).Draw(t, "refs")
+				w.Blobs = rapid.SliceOfN(hash, 0, 3).Draw(t, "blobs")
+				r.Data = w.Data
+				if len(w.Refs) > 0 {
+					r.Refs = w.Refs
+				}
+				if len(w.Blobs) > 0 {
+					r.Blobs = w.Blobs
+				}
+			}
+			writes, want = append(writes, w), append(want, r)
+		}
+		meta := data.Draw(t, "meta")
+		b := encode(pos, tid, meta, writes)
+		h, gotMeta, got, err := parseAll(b, pos)
+		if err != nil || h.tid != tid || h.end() != pos+uint64(len(b)) || !bytes.Equal(gotMeta, meta) || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v became %+v, %+v, %v", want, h, got, err)
+		}
+		// Nothing but exactly these bytes in exactly this place is a transaction.
+		if _, _, _, err := parseAll(b, pos+1); err == nil {
+			t.Fatal("accepted in another place")
+		}
+		if _, _, _, err := parseAll(b[:len(b)-1], pos); err == nil {
+			t.Fatal("accepted cut")
+		}
+		if _, _, err := parseTransaction(b, testID.seed()+1, pos, func(uint64, *record) error { return nil }); err == nil {
+			t.Fatal("accepted in another image")
+		}
+		b[rapid.IntRange(0, len(b)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if _, _, _, err := parseAll(b, pos); err == nil {
+			t.Fatal("accepted with a flipped bit")
+		}
+	})
+}
+
+// FuzzTransaction: no bytes make the parser panic, not even with a right
+// checksum, and what it accepts fits in what it was given.
+func FuzzTransaction(f *testing.F) {
+	f.Add(encode(64, 7, []byte("meta"), []store.Write{{OID: 1, Data: []byte("data"), Refs: []batos.OID{2}, Blobs: []store.BlobHash{{3}}}}), true)
+	f.Add(encode(64, 7, nil, []store.Write{{OID: 1, Delete: true}, {OID: 2}}), false)
+	f.Add([]byte("TXN1"), true)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		b = bytes.Clone(b)
+		if seal && len(b) >= txnHeader {
+			le.PutUint32(b[4:], crc32.Update(testID.seed(), castagnoli, b[8:]))
+		}
+		_, meta, revs, err := parseAll(b, 64)
+		if err != nil {
+			return
+		}
+		size := txnHeader + len(meta)
+		for _, r := range revs {
+			size += recordHeader + len(r.Data) + 8*len(r.Refs) + 32*len(r.Blobs)
+		}
+		if size != len(b) {
+			t.Fatalf("%d bytes parsed of %d", size, len(b))
+		}
+	})
+}
+
+// FuzzRecord: the same for a record alone.
+func FuzzRecord(f *testing.F) {
+	f.Add(appendRecord(nil, &store.Write{OID: 1, Data: []byte("data"), Refs: []batos.OID{2}}, 3, 4, testID.seed()), true)
+	f.Add(make([]byte, recordHeader), false)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		b = bytes.Clone(b)
+		if n := len(b); seal && n >= recordHeader && recordLength(b) <= uint64(n) {
+			le.PutUint32(b, crc32.Update(testID.seed(), castagnoli, b[4:recordLength(b)]))
+		}
+		r, n, err := parseRecord(b, testID.seed())
+		if err == nil && n != recordHeader+len(r.Data)+8*len(r.Refs)+32*len(r.Blobs) {
+			t.Fatalf("%d bytes parsed of %d", n, len(b))
+		}
+	})
+}
+
+// someIndex makes an index with something of everything.
+func someIndex() (*index, []store.BlobHash) {
+	x := newIndex()
+	rng := rand.New(rand.NewPCG(3, 3))
+	pos := uint64(segmentHeader)
+	for i := range 500 {
+		oid := batos.OID(1 + rng.IntN(20_000))
+		switch i % 10 {
+		case 0:
+			oid = batos.DeriveOID("x", string(rune(i)))
+		case 1:
+			oid += denseOIDs
+		}
+		x.set(oid, makeEntry(pos+txnHeader, batos.TID(i+1), i%7 == 0))
+		x.add(batos.TID(i+1), pos, pos+5000, batos.OID(i))
+		pos += 5000
+	}
+	return x, []store.BlobHash{{1}, {2}}
+}
+
+func TestIndexRoundTrip(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		x, blobs := newIndex(), []store.BlobHash(nil)
+		if !empty {
+			x, blobs = someIndex()
+		}
+		b := appendIndex(nil, testID, x, func() []store.BlobHash { return blobs })
+		f, err := parseIndex(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.image != testID || f.upTo != x.end || !reflect.DeepEqual(f.blobs, blobs) || f.idx.state != x.state || !reflect.DeepEqual(f.idx.marks, x.marks) {
+			t.Fatalf("%+v became %+v", x.state, f.idx.state)
+		}
+		for oid := range batos.OID(21_000) {
+			if x.get(oid) != f.idx.get(oid) || x.get(oid+denseOIDs) != f.idx.get(oid+denseOIDs) {
+				t.Fatalf("%v was %v and is %v", oid, x.get(oid), f.idx.get(oid))
+			}
+		}
+		if !reflect.DeepEqual(f.idx.sparse, x.sparse) {
+			t.Fatal("other entries differ")
+		}
+	}
+}
+
+func FuzzIndex(f *testing.F) {
+	x := newIndex()
+	x.set(1, entry{100, 1})
+	x.set(batos.DerivedOID+5, entry{200, 2})
+	x.add(2, 64, 300, 6)
+	f.Add(appendIndex(nil, testID, x, func() []store.BlobHash { return []store.BlobHash{{1}} }), true)
+	f.Add([]byte(indexMagic), false)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		b = bytes.Clone(b)
+		if n := len(b) - 4; seal && n >= indexHeader {
+			var id imageID
+			copy(id[:], b[16:])
+			le.PutUint32(b[n:], crc32.Update(id.seed(), castagnoli, b[:n]))
+		}
+		file, err := parseIndex(b)
+		if err != nil {
+			return
+		}
+		again, err := parseIndex(appendIndex(nil, file.image, file.idx, func() []store.BlobHash { return file.blobs }))
+		if err != nil || again.idx.objects != file.idx.objects {
+			t.Fatalf("accepted once only: %v", err)
+		}
+	})
+}
+
+func FuzzSums(f *testing.F) {
+	f.Add(appendSums(nil, 5, make([]byte, sha256.Size)), true)
+	f.Add(appendSums(nil, 0, nil), false)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		b = bytes.Clone(b)
+		if n := len(b) - 4; seal && n >= 0 {
+			le.PutUint32(b[n:], crc32.Checksum(b[:n], castagnoli))
+		}
+		size, sums, err := parseSums(b)
+		if err == nil && int64(len(sums)/sha256.Size) != (size+chunk-1)/chunk {
+			t.Fatalf("%d bytes have %d sums", size, len(sums)/sha256.Size)
+		}
+	})
+}
+
+// FuzzOpen: whatever stands in a segment after its header, opening answers
+// with a store that can be read and written, or an error with a code.
+func FuzzOpen(f *testing.F) {
+	one := encode(segmentHeader, 7, []byte("meta"), []store.Write{{OID: 1, Data: []byte("data")}})
+	f.Add(one)
+	f.Add(append(bytes.Clone(one), encode(segmentHeader+uint64(len(one)), 8, nil, []store.Write{{OID: 1, Delete: true}})...))
+	f.Add(append(bytes.Repeat([]byte{1}, 50), encode(segmentHeader+50, 8, nil, nil)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		disk := vfs.NewMem()
+		name := filepath.Join("/image", LogDir, segmentName(0))
+		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := vfs.WriteFile(disk, name, append(appendSegmentHeader(nil, testID, 0), b...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), disk, "/image", Options{})
+		if err != nil {
+			if batos.CodeOf(err) != batos.Corrupt {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer s.Close()
+		n := 0
+		for _, err := range s.Transactions(t.Context(), 0, 1<<64-1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if s.Stats().Transactions != int64(n) {
+			t.Fatalf("%d transactions of %d", n, s.Stats().Transactions)
+		}
+		if _, err := s.Commit(t.Context(), &store.Changes{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
