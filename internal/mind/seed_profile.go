@@ -1,0 +1,211 @@
+package mind
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"batos"
+)
+
+// SeedName is the name of the profile of the shipped seed model.
+const SeedName = "seed"
+
+// SeedVersion counts the changes of the prompt's form. A model says with
+// which it was trained; another one is refused.
+const SeedVersion = 1
+
+// SeedMetaKey is the metadata key under which a seed model carries its
+// [SeedTables], as JSON.
+const SeedMetaKey = "batos.seed"
+
+// SeedTables is what a seed model's profile must know of its training.
+type SeedTables struct {
+	Version int      `json:"version"`
+	Pieces  []string `json:"pieces"` // of the tokenizer
+	Parts   []string `json:"parts"`  // of the tokenizer: pieces of words
+	Words   []string `json:"words"`  // that the phrases of the corpus are made of
+	Things  []string `json:"things"` // nouns that a phrase may drop
+	// MinConfidence is the probability of a whole answer below which it is
+	// refused, as calibrated on held-out examples.
+	MinConfidence float64 `json:"min_confidence"`
+}
+
+// Seed is the profile of the shipped seed model: it takes the names out of a
+// task, so that a tiny model need not spell them, and puts them back into the
+// answer. Its zero value knows its name only; [Seed.Bind] makes one that
+// works with a given model.
+type Seed struct {
+	tok           *SeedTokenizer
+	lex           lexicon
+	minConfidence float64
+}
+
+// Binder is a profile that needs tables which its model carries.
+type Binder interface {
+	// Bind gives the profile for the model that info describes.
+	Bind(info Info) (Profile, error)
+}
+
+var (
+	_ Profile = Seed{}
+	_ Binder  = Seed{}
+)
+
+// Bind reads the tables of a seed model. Missing, damaged or newer ones are an
+// error of code invalid.
+func (Seed) Bind(info Info) (Profile, error) {
+	text := info.Meta[strings.TrimPrefix(SeedMetaKey, "batos.")]
+	var t SeedTables
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		return nil, batos.Errorf(batos.Invalid, "the model %s has no tables for the profile %q: %w", info.ModelID, SeedName, err)
+	}
+	s, err := NewSeed(t)
+	if err != nil {
+		return nil, err
+	}
+	if info.VocabSize != 0 && info.VocabSize != s.tok.Size() {
+		return nil, batos.Errorf(batos.Invalid, "the model %s has %d tokens, its tables %d", info.ModelID, info.VocabSize, s.tok.Size())
+	}
+	return s, nil
+}
+
+// NewSeed makes the profile of a model with these tables.
+func NewSeed(t SeedTables) (*Seed, error) {
+	if t.Version != SeedVersion {
+		return nil, batos.Errorf(batos.Invalid, "the seed model was trained with prompts of version %d, this release writes version %d", t.Version, SeedVersion)
+	}
+	tok, err := NewSeedTokenizer(t.Pieces, t.Parts)
+	if err != nil {
+		return nil, err
+	}
+	lex := lexicon{words: map[string]bool{}, things: map[string]bool{}}
+	for _, w := range t.Words {
+		lex.words[w] = true
+	}
+	for _, w := range t.Things {
+		lex.things[w] = true
+	}
+	return &Seed{tok: tok, lex: lex, minConfidence: t.MinConfidence}, nil
+}
+
+// Name is "seed".
+func (Seed) Name() string { return SeedName }
+
+// Tokenizer gives the model's tokenizer.
+func (s *Seed) Tokenizer() *SeedTokenizer { return s.tok }
+
+// Serves reports whether the model writes this kind of answer by itself: only
+// methods. It has read some of the other kinds, so that adapters for them have
+// something to begin with.
+func (Seed) Serves(kind Kind) bool { return kind == Method }
+
+// Bounds of an answer, in tokens, and of the temperature of a further attempt.
+const (
+	seedAnswer      = 160
+	seedTemperature = 0.7
+)
+
+// Prompt gives the task as the model reads it. The error is refused, and names
+// the words, if the selector has words that the model never saw.
+func (s Seed) Prompt(t Task) (SeedPrompt, error) {
+	n, err := s.names(t)
+	if err != nil {
+		return SeedPrompt{}, err
+	}
+	return n.prompt, nil
+}
+
+func (s Seed) names(t Task) (*seedNames, error) {
+	if s.tok == nil {
+		return nil, batos.Errorf(batos.Invalid, "the profile %q is not bound to a model", SeedName)
+	}
+	n, err := s.lex.alias(t)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.unknown) > 0 {
+		noun := "word"
+		if len(n.unknown) > 1 {
+			noun = "words"
+		}
+		return nil, batos.Errorf(batos.Refused, "I don't know how to %s: I never learned the %s %s, and no slot is called so", t.Selector, noun, quoteAll(n.unknown))
+	}
+	return n, nil
+}
+
+func quoteAll(ws []string) string {
+	q := make([]string, len(ws))
+	for i, w := range ws {
+		q[i] = fmt.Sprintf("%q", w)
+	}
+	return strings.Join(q, ", ")
+}
+
+// Compose writes the prompt in tokens. A further attempt draws from the model
+// instead of taking its first choice again.
+func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
+	if !s.Serves(t.Kind) {
+		return Request{}, batos.Errorf(batos.Refused, "the seed model is not asked for work of the kind %q", t.Kind)
+	}
+	n, err := s.names(t)
+	if err != nil {
+		return Request{}, err
+	}
+	mark, err := s.tok.TaskMark(t.Kind)
+	if err != nil {
+		return Request{}, err
+	}
+	r := Request{
+		Tokens:     append([]int32{mark}, s.tok.Encode(n.prompt.Text())...),
+		StopTokens: []int32{SeedEnd},
+		MaxTokens:  seedAnswer,
+	}
+	if k := len(earlier); k > 0 {
+		r.Temperature, r.Seed = seedTemperature, uint64(k)
+	}
+	return r, nil
+}
+
+// Read puts the names back. It refuses when the model said that it does not
+// know how, when its answer is cut or unreadable, and when the answer's
+// probability is below the bound that the model carries.
+func (s Seed) Read(t Task, r *Result) (Answer, error) {
+	n, err := s.names(t)
+	if err != nil {
+		return Answer{}, err
+	}
+	if len(r.Tokens) > 0 && r.Tokens[0] == SeedRefuse {
+		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s", t.Selector, n.shape())
+	}
+	if r.Stop != StopEnd {
+		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s: the answer had no end", t.Selector)
+	}
+	body, err := s.tok.Decode(r.Tokens)
+	if err != nil {
+		return Answer{}, err
+	}
+	sum := 0.0
+	for _, l := range r.Logprobs {
+		sum += float64(l)
+	}
+	a := Answer{Confidence: math.Exp(sum), Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
+	if a.Confidence < s.minConfidence {
+		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
+	}
+	a.Source, err = n.source(t.Selector, body)
+	return a, err
+}
+
+// shape tells a person what the model had to work with.
+func (n *seedNames) shape() string {
+	if len(n.slots) == 0 {
+		return "no slots"
+	}
+	parts := make([]string, len(n.slots))
+	for i, s := range n.slots {
+		parts[i] = s + " (" + string(n.prompt.Slots[i].Type) + ")"
+	}
+	return strings.Join(parts, ", ")
+}
