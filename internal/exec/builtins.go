@@ -210,7 +210,7 @@ func (x *run) protect(oid batos.OID, p object.Protection) (starlark.Value, error
 	if a := x.top().authority; a < batos.Genesis {
 		return nil, batos.Errorf(batos.Denied, "code of %s authority cannot decide who may write %s", a, oid)
 	}
-	if err := x.mayWrite(oid, "the protection"); err != nil {
+	if err := x.mayWrite(oid, ""); err != nil {
 		return nil, err
 	}
 	x.writing(method.Owner{OID: oid})

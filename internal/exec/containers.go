@@ -103,7 +103,7 @@ func (x *run) Changed(_ *method.Run, o method.Owner) error {
 		if err := x.mayWriteTree(object.Tree(o.OID)); err != nil {
 			return err
 		}
-	} else if err := x.mayWrite(o.OID, "slot "+o.Slot); err != nil {
+	} else if err := x.mayWrite(o.OID, o.Slot); err != nil {
 		return err
 	}
 	h.weak = h.weak || x.top().authority < batos.Genesis

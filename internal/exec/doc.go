@@ -37,6 +37,11 @@
 //     frame that could write them itself. Arguments of a message that generated
 //     code sent for later grant nothing.
 //
+// A tree may be written by who may write the place it was read from, and cannot
+// be stored elsewhere by generated code. A function of generated code is not
+// handed to code of more authority. Behaviour (methods, primitives) is never
+// assigned: [Install] puts it there.
+//
 // Every write is checked when it is made, nested changes of containers
 // included, and everything the transaction would commit is checked once more
 // when the run ends.

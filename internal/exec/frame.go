@@ -48,14 +48,18 @@ func (x *run) right(f *frame, oid batos.OID) (right, error) {
 	return foreign, nil
 }
 
-// mayWrite is right as an error. what names the write for a person.
-func (x *run) mayWrite(oid batos.OID, what string) error {
+// mayWrite is right as an error, for a slot, or for the object's protection if
+// slot is "".
+func (x *run) mayWrite(oid batos.OID, slot string) error {
 	f := x.top()
 	r, err := x.right(f, oid)
 	if err != nil || r == allowed {
 		return err
 	}
-	return denied(f, oid, what, r)
+	if slot == "" {
+		return denied(f, oid, "the protection", r)
+	}
+	return denied(f, oid, "slot "+slot, r)
 }
 
 func denied(f *frame, oid batos.OID, what string, r right) error {

@@ -51,7 +51,7 @@ func (x *run) Set(_ *method.Run, recv batos.OID, name string, v starlark.Value) 
 
 // writable says whether the running code may write this slot.
 func (x *run) writable(oid batos.OID, name string) error {
-	if err := x.mayWrite(oid, "slot "+name); err != nil {
+	if err := x.mayWrite(oid, name); err != nil {
 		return err
 	}
 	if object.IsVolatile(name) {
