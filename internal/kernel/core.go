@@ -65,6 +65,12 @@ func (c *core) open(ctx context.Context, m Model) error {
 		_ = engine.Close() // as above
 		return batos.Errorf(batos.Offline, "the model %s wants the profile %q, which this release does not have", info.ModelID, info.Profile)
 	}
+	if b, ok := profile.(mind.Binder); ok {
+		if profile, err = b.Bind(info); err != nil {
+			_ = engine.Close() // as above
+			return err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.engine, c.profile, c.info = engine, profile, info

@@ -38,7 +38,11 @@ func shapeOf(v object.Value) mind.Shape {
 		for _, e := range v.Entries {
 			values = append(values, e.Value)
 		}
-		return mind.Shape{Kind: mind.DictShape, Elem: commonShape(values)}
+		s := mind.Shape{Kind: mind.DictShape, Elem: commonShape(values)}
+		if s.Elem != nil && s.Elem.Kind == mind.AnyShape && len(v.Entries) <= shapeItems {
+			s.Fields, _ = recordFields(v) // values of several kinds: more a record than a map
+		}
+		return s
 	case object.Ref:
 		return mind.Shape{Kind: mind.ObjShape}
 	}
