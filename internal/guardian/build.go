@@ -23,7 +23,7 @@ type builder struct {
 	fn        *fn     // the function at hand
 	cur       *block
 	loops     []loop
-	blocks    []*block // of the method itself, in source order
+	entry     *block // of the method itself
 	covenants []syntax.Position
 	dead      []syntax.Position // first statements that never run
 }
@@ -83,7 +83,7 @@ func localsOf(f any) int {
 	return 0
 }
 
-// method builds the whole method. Its blocks end up in b.blocks.
+// method builds the whole method; its blocks hang together from b.entry.
 func (b *builder) method(def *syntax.DefStmt) *fn {
 	f := b.g.newFn(def.Name.Name)
 	b.g.raise(f.rest, foreign) // arguments come from elsewhere
@@ -100,8 +100,8 @@ func (b *builder) body(f *fn, params []syntax.Expr, fill func()) {
 	fn, cur, loops, st := b.fn, b.cur, b.loops, b.step
 	b.fn, b.loops, b.step = f, nil, nil
 	b.cur = b.newBlock()
-	if len(b.blocks) == 0 {
-		b.blocks = append(b.blocks, b.cur)
+	if b.entry == nil {
+		b.entry = b.cur
 	}
 	for _, p := range params {
 		b.parameter(f, p)
@@ -245,19 +245,16 @@ func (b *builder) stmt(s syntax.Stmt) {
 		b.emit(leaves, pos)
 		b.cur = b.deadBlock()
 	case *syntax.BranchStmt:
-		b.emit(ordinary, pos)
-		if s.Token == syntax.PASS {
+		// Going on elsewhere in a loop is no statement between the covenant and
+		// the exit.
+		switch l := b.loops; {
+		case s.Token == syntax.PASS:
+			b.emit(ordinary, pos)
 			return
-		}
-		if len(b.loops) > 0 {
-			l := b.loops[len(b.loops)-1]
-			// Leaving a loop is not a statement between the covenant and the exit.
-			b.cur.steps = b.cur.steps[:len(b.cur.steps)-1]
-			if s.Token == syntax.BREAK {
-				l.after.follows(b.cur)
-			} else {
-				l.head.follows(b.cur)
-			}
+		case s.Token == syntax.BREAK:
+			l[len(l)-1].after.follows(b.cur)
+		default:
+			l[len(l)-1].head.follows(b.cur)
 		}
 		b.cur = b.deadBlock()
 	case *syntax.IfStmt:
@@ -372,7 +369,7 @@ func (b *builder) assignment(s *syntax.AssignStmt, pos syntax.Position) {
 
 // assign stores e in a target; a display of the same shape is taken apart.
 func (b *builder) assign(target, e syntax.Expr) {
-	to, many := targets(target)
+	to, many := displayed(target)
 	if from, ok := displayed(e); many && ok && len(from) == len(to) {
 		// All right sides are evaluated before the first target is assigned.
 		nodes := make([]node, len(from))
@@ -387,7 +384,8 @@ func (b *builder) assign(target, e syntax.Expr) {
 	b.target(target, b.expr(e))
 }
 
-func targets(e syntax.Expr) ([]syntax.Expr, bool) {
+// displayed gives the elements of a tuple or list that is written out.
+func displayed(e syntax.Expr) ([]syntax.Expr, bool) {
 	switch e := unparen(e).(type) {
 	case *syntax.TupleExpr:
 		return e.List, true
@@ -396,8 +394,6 @@ func targets(e syntax.Expr) ([]syntax.Expr, bool) {
 	}
 	return nil, false
 }
-
-func displayed(e syntax.Expr) ([]syntax.Expr, bool) { return targets(e) }
 
 // target stores n.
 func (b *builder) target(e syntax.Expr, n node) {

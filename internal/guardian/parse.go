@@ -124,74 +124,57 @@ func (a *audit) wanted() string {
 	return name + "(" + strings.Join(params, ", ") + "):"
 }
 
+// nesting counts how deep a node is in functions, statements and expressions.
+type nesting struct{ functions, blocks, exprs int }
+
+// of is what a node adds to the depth of what is in it. An if adds nothing: a
+// chain of elif nests without being deep, and indentation bounds the rest.
+func (nesting) of(n syntax.Node) nesting {
+	switch n.(type) {
+	case *syntax.DefStmt:
+		return nesting{functions: 1, blocks: 1}
+	case *syntax.LambdaExpr:
+		return nesting{functions: 1, exprs: 1}
+	case *syntax.ForStmt, *syntax.WhileStmt:
+		return nesting{blocks: 1}
+	case syntax.Expr:
+		return nesting{exprs: 1}
+	}
+	return nesting{}
+}
+
+func (d nesting) plus(e nesting) nesting {
+	return nesting{d.functions + e.functions, d.blocks + e.blocks, d.exprs + e.exprs}
+}
+
+func (d nesting) within() bool {
+	return d.functions <= maxFunctions && d.blocks <= maxBlocks && d.exprs <= maxNesting
+}
+
 // shallow checks the bounds on nesting.
 func (a *audit) shallow(def *syntax.DefStmt) bool {
-	var functions, blocks, exprs int
-	type level struct{ fn, block, expr bool }
-	var stack []level
+	depths := []nesting{{}}
+	statement := def.Def // the last one that was entered
 	ok := true
 	syntax.Walk(def, func(n syntax.Node) bool {
 		if n == nil {
-			l := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			if l.fn {
-				functions--
-			}
-			if l.block {
-				blocks--
-			}
-			if l.expr {
-				exprs--
-			}
+			depths = depths[:len(depths)-1]
 			return true
 		}
-		var l level
-		var pos syntax.Position
-		switch n := n.(type) {
-		case *syntax.DefStmt:
-			l.fn, l.block, pos = true, true, n.Def
-		case *syntax.LambdaExpr:
-			l.fn, l.expr, pos = true, true, n.Lambda
-		case *syntax.ForStmt:
-			l.block, pos = true, n.For
-		case *syntax.WhileStmt:
-			l.block, pos = true, n.While
-		case *syntax.IfStmt:
-			pos = n.If // an elif chain nests without being deep: bounded by the source's length
-		case syntax.Expr:
-			l.expr = true
+		if s, is := n.(syntax.Stmt); is && ok {
+			statement = keywordPos(s, statement)
 		}
-		if l.fn {
-			functions++
-		}
-		if l.block {
-			blocks++
-		}
-		if l.expr {
-			exprs++
-		}
-		stack = append(stack, l)
-		if functions <= maxFunctions && blocks <= maxBlocks && exprs <= maxNesting {
-			return true
-		}
-		if ok {
+		d := depths[len(depths)-1].plus(nesting{}.of(n))
+		if !d.within() || !ok {
+			if ok {
+				a.find(statement.Line, statement.Col, Size, Refusal, "nested too deeply: at most %d functions, %d statements and %d expressions within each other",
+					maxFunctions, maxBlocks, maxNesting)
+			}
 			ok = false
-			if !pos.IsValid() {
-				pos = def.Def
-			}
-			a.find(pos.Line, pos.Col, Size, Refusal, "nested too deeply: at most %d functions, %d statements and %d expressions within each other", maxFunctions, maxBlocks, maxNesting)
+			return false // Walk does not report the end of what it does not enter
 		}
-		stack = stack[:len(stack)-1]
-		if l.fn {
-			functions--
-		}
-		if l.block {
-			blocks--
-		}
-		if l.expr {
-			exprs--
-		}
-		return false
+		depths = append(depths, d)
+		return true
 	})
 	return ok
 }
@@ -357,9 +340,17 @@ func allConstant(list []syntax.Expr) bool {
 	return true
 }
 
-// stmtPos is where a statement starts, found without walking down its
-// expressions.
+// stmtPos is where a statement starts.
 func stmtPos(s syntax.Stmt) syntax.Position {
+	if p := keywordPos(s, syntax.Position{}); p.IsValid() {
+		return p
+	}
+	return syntax.Start(s)
+}
+
+// keywordPos is where a statement starts that begins with a keyword, found
+// without walking down its expressions, or otherwise.
+func keywordPos(s syntax.Stmt, otherwise syntax.Position) syntax.Position {
 	switch s := s.(type) {
 	case *syntax.DefStmt:
 		return s.Def
@@ -373,10 +364,8 @@ func stmtPos(s syntax.Stmt) syntax.Position {
 		return s.Return
 	case *syntax.BranchStmt:
 		return s.TokenPos
-	case *syntax.LoadStmt:
-		return s.Load
 	}
-	return syntax.Start(s)
+	return otherwise
 }
 
 // syntaxHint looks at the words of a line that does not parse and says what

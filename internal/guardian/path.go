@@ -177,7 +177,7 @@ func (s states) anyChanged() bool { return s&0xf0 != 0 }
 // walk carries states along the blocks until nothing new arrives, then looks
 // at every exit.
 func (a *audit) walk(b *builder) {
-	entry := b.blocks[0]
+	entry := b.entry
 	entry.states, entry.witness = 1, noWitness
 	queue := []*block{entry}
 	seen := []*block{entry}

@@ -742,7 +742,7 @@ func TestBind(t *testing.T) {
 		return quarantine.Bind(a.source, a.receiver, a.selector, a.message, a.snapshot)
 	}
 	one := about{"def f(self):\n    pass\n", 7, "f", "m1", 9}
-	if bind(one) != bind(one) {
+	if again := one; bind(one) != bind(again) {
 		t.Error("not a function of what it is about")
 	}
 	seen := map[[32]byte]about{bind(one): one}

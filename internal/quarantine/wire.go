@@ -42,8 +42,6 @@ const (
 var errTooLong = errors.New("a frame is too long")
 
 type job struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Memory, CPU int64 // bytes; seconds
 	Limits      exec.Limits
 	Snapshot    uint64
@@ -56,14 +54,10 @@ type job struct {
 }
 
 type get struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	OID uint64
 }
 
 type revision struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Found bool
 	TID   uint64
 	Data  []byte
@@ -71,8 +65,6 @@ type revision struct {
 }
 
 type wanted struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Kind     string
 	External bool
 	Args     []byte
@@ -81,15 +73,11 @@ type wanted struct {
 }
 
 type result struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Value []byte // nil if Err is set
 	Err   failure
 }
 
 type report struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Status  uint8
 	Value   []byte
 	Err     failure
@@ -101,16 +89,12 @@ type report struct {
 }
 
 type missing struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Receiver uint64
 	Selector string
 	Args     []byte
 }
 
 type effect struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Kind     string
 	Key      [16]byte
 	External bool
@@ -120,8 +104,6 @@ type effect struct {
 
 // failure is a *batos.Error; Code is "" for none.
 type failure struct {
-	_msgpack struct{} `msgpack:",as_array"`
-
 	Code, Text string
 }
 
@@ -209,7 +191,9 @@ func writeFrame(w io.Writer, limit int, kind frameKind, body any) error {
 	var b bytes.Buffer
 	b.Write([]byte{0, 0, 0, 0, byte(kind)})
 	if body != nil {
-		if err := msgpack.NewEncoder(&b).Encode(body); err != nil {
+		enc := msgpack.NewEncoder(&b)
+		enc.UseArrayEncodedStructs(true) // both sides are the same binary
+		if err := enc.Encode(body); err != nil {
 			return err
 		}
 	}
