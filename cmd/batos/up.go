@@ -157,6 +157,8 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 		return nil
 	case err := <-served:
 		return err
+	case err := <-k.Dead():
+		return err
 	}
 }
 

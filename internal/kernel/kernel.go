@@ -66,7 +66,10 @@ type Kernel struct {
 	ctx    context.Context // ends when the kernel stops
 	stop   context.CancelCauseFunc
 	work   sync.WaitGroup // messages and effects under way
-	closed atomic.Bool
+	closed atomic.Bool    // no more messages are taken
+
+	closing atomic.Bool
+	dead    chan error // at most one
 
 	mu      sync.Mutex
 	flights map[batos.MessageID]*flight // messages that are not final
@@ -93,7 +96,7 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	if c.Lineage == (exec.Lineage{}) {
 		c.Lineage = exec.DefaultLineage
 	}
-	k := &Kernel{config: c, im: c.Image, log: c.Log, clock: c.Clock, boxes: newMailboxes(c.Queue), flights: map[batos.MessageID]*flight{}}
+	k := &Kernel{config: c, im: c.Image, log: c.Log, clock: c.Clock, boxes: newMailboxes(c.Queue), flights: map[batos.MessageID]*flight{}, dead: make(chan error, 1)}
 	k.ctx, k.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	k.core = newCore(c.Mind, c.Profiles)
 	k.runner = exec.New(exec.Config{Limits: c.Limits, Clock: c.Clock})
@@ -114,9 +117,10 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 // waits for an effect or a mission to the next start. After ctx ends it stops
 // waiting; nothing acknowledged is lost either way. The image stays open.
 func (k *Kernel) Close(ctx context.Context) error {
-	if k.closed.Swap(true) {
+	if k.closing.Swap(true) {
 		return nil
 	}
+	k.closed.Store(true)
 	k.stop(errStopping)
 	done := make(chan struct{})
 	go func() { k.work.Wait(); close(done) }()

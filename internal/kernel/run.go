@@ -268,8 +268,30 @@ func (k *Kernel) stopped(f *flight, err error) {
 		err = batos.Errorf(batos.Busy, "the system is stopping; the message was not carried out")
 	}
 	k.log.Error("a message could not be committed", "message", f.rec.ID, "error", err)
+	if c := batos.CodeOf(err); c == batos.StorePoisoned || c == batos.Corrupt {
+		k.die(asError(err, c))
+	}
 	k.land(f, Outcome{ID: f.rec.ID, State: batos.Failed, Err: asError(err, batos.StorePoisoned)})
 }
+
+// die lets everyone who waits go when the image takes no more commits: what
+// is durable goes on at the next start, in another process.
+func (k *Kernel) die(err *batos.Error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed.Swap(true) {
+		return
+	}
+	k.dead <- err
+	k.stop(errStopping)
+	for _, f := range k.flights {
+		f.release(err)
+	}
+}
+
+// Dead tells, once, that the image takes no more commits, and why. All there
+// is to do then is to close the kernel and the image and start again.
+func (k *Kernel) Dead() <-chan error { return k.dead }
 
 // live is the context of transactions: a message that runs may finish while
 // the kernel stops.
