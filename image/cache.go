@@ -21,8 +21,8 @@ import (
 //     snapshot is older than the question, so a commit that is neither pending
 //     nor known to the cache is not in the snapshot either.
 //   - A loaded revision becomes an entry only if its snapshot is at least as
-//     new as every commit the cache has learned of, in the same shard, and the
-//     OID is not pending. So a load that was overtaken by a commit does not
+//     new as every commit the cache has learned of, in the same shard, or that
+//     was there before the cache, and the OID is not pending. So a load that was overtaken by a commit does not
 //     bring back what the commit replaced, even if its entry is gone already.
 //   - Commits may report in another order than that of their TIDs: an older
 //     one never replaces or re-creates an entry.
@@ -35,7 +35,7 @@ type shard struct {
 	mu      sync.Mutex
 	entries map[batos.OID]*entry
 	pending map[batos.OID]int
-	newest  batos.TID // of the commits reported to this shard
+	newest  batos.TID // of the commits reported to this shard or older than it
 	bytes   int64
 	limit   int64
 	lru     entry // ring: next is the most recently used
@@ -46,13 +46,16 @@ type entry struct {
 	prev, next *entry
 }
 
-func newCache(limit int64) *cache {
+// newCache makes a cache of about limit bytes over a store whose newest commit
+// is last.
+func newCache(limit int64, last batos.TID) *cache {
 	c := &cache{}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.entries = map[batos.OID]*entry{}
 		s.pending = map[batos.OID]int{}
 		s.limit = max(limit/int64(len(c.shards)), 1)
+		s.newest = last
 		s.lru.prev, s.lru.next = &s.lru, &s.lru
 	}
 	return c

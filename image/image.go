@@ -69,7 +69,7 @@ func over(st store.Store, o Options) *Image {
 	if size <= 0 {
 		size = defaultCache
 	}
-	return &Image{store: st, cache: newCache(size), oids: &oids{reserve: st.NewOIDs}, readOnly: o.ReadOnly}
+	return &Image{store: st, cache: newCache(size, st.LastTID()), oids: &oids{reserve: st.NewOIDs}, readOnly: o.ReadOnly}
 }
 
 // View runs fn in a transaction over the newest snapshot that can only read.
@@ -163,7 +163,7 @@ func (im *Image) begin(ctx context.Context, snap store.Snapshot) *Tx {
 // Abort it when done; that closes the snapshot.
 func Scratch(ctx context.Context, snap store.Snapshot) *Tx {
 	return &Tx{
-		ctx: ctx, snap: snap, at: snap.TID(), cache: newCache(scratchCache),
+		ctx: ctx, snap: snap, at: snap.TID(), cache: newCache(scratchCache, snap.TID()),
 		oids: &oids{reserve: func() func(context.Context, int) (batos.OID, error) {
 			next := batos.DerivedOID >> 1 // half of what a store hands out is never reached
 			return func(_ context.Context, n int) (batos.OID, error) {

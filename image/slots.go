@@ -121,7 +121,9 @@ func (tx *Tx) LookupAfter(oid, after batos.OID, name string) (v object.Value, ho
 
 // SetSlot makes name hold v in the object itself. What it held does not count
 // as read: of two transactions that set a slot without looking, the later one
-// wins, and writes to other slots merge.
+// wins, and writes to other slots merge. A slot keeps its place among the
+// others, also when it was deleted earlier in the same transaction; a new one
+// comes last.
 func (tx *Tx) SetSlot(oid batos.OID, name string, v object.Value) error {
 	h, err := tx.changing(oid)
 	if err != nil {
@@ -184,6 +186,7 @@ func (tx *Tx) AddCounter(oid batos.OID, name string, delta int64) error {
 		}
 		old, _ := h.below(name, false)
 		if _, err := add(oid, name, old, sum); err != nil {
+			h.below(name, true) // the error tells what is there
 			return err
 		}
 		tx.write(h, slotWrite{name: name, kind: writeAdd, delta: sum})
@@ -203,12 +206,22 @@ func (tx *Tx) write(h *handle, w slotWrite) {
 	if tx.marks > 0 {
 		before := *at
 		tx.undoable(func() {
-			*h.writes.at(before.name) = before
-			h.made = nil
+			at := h.writes.at(before.name)
+			h.dropped(at, before)
+			*at, h.made = before, nil
 		})
 	}
-	*at = w
-	h.made = nil
+	h.dropped(at, w)
+	*at, h.made = w, nil
+}
+
+// dropped notes that the write w is about to be replaced. That an addition was
+// accepted told that there is a counter, which Commit checks by adding; an
+// addition that is dropped leaves that as something read.
+func (h *handle) dropped(w *slotWrite, by slotWrite) {
+	if w.kind == writeAdd && by.kind != writeAdd {
+		h.below(w.name, true)
+	}
 }
 
 // SetProtection changes who may change the object.
@@ -229,6 +242,9 @@ func (tx *Tx) SetProtection(oid batos.OID, p object.Protection) error {
 // restorable notes what h is, without what was read, before its writes are
 // dropped for others.
 func (tx *Tx) restorable(h *handle) {
+	for i := range h.writes.list {
+		h.dropped(&h.writes.list[i], slotWrite{})
+	}
 	if tx.marks == 0 {
 		return
 	}
