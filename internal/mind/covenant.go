@@ -96,7 +96,7 @@ func (Covenant) Compose(t Task, earlier []Attempt) (Request, error) {
 	case Describe:
 		return Request{
 			Chat:      []Turn{{System, describeRules}, {User, facts + "\n\nWhat is it for?"}},
-			Grammar:   `root ::= [^\n\r]+`,
+			Grammar:   `root ::= [^\x00-\x1f]+`,
 			MaxTokens: describeTokens,
 		}, nil
 	}

@@ -9,7 +9,7 @@ import (
 // body, and nothing before or behind it.
 func methodGrammar(sig string) string {
 	return "root ::= " + literal(sig) + " line+\n" +
-		`line ::= "\n" ("    " [^\n\r\t]+)?` + "\n"
+		`line ::= "\n" ("    " [^\x00-\x1f\x7f]+)?` + "\n"
 }
 
 // planGrammar lets a model write the JSON object of a plan; the slots it names
@@ -28,7 +28,7 @@ func planGrammar(slots []NamedShape) string {
 	}
 	return strings.Join([]string{
 		`root ::= "{\"purpose\": " text ", \"reads\": " slots ", \"changes\": " slots ", \"steps\": [" text (", " text){0,3} "]}"`,
-		`text ::= "\"" ([^"\\\n\r\t] | "\\" ["\\n]){1,160} "\""`,
+		`text ::= "\"" ([^"\\\x00-\x1f] | "\\" ["\\n]){1,160} "\""`,
 		`slots ::= ` + list,
 	}, "\n") + "\n"
 }

@@ -28,7 +28,7 @@ type Config struct {
 	LibDir    string // folder of the libraries; "" is searched for by [FindLibrary]
 	ModelPath string
 	ModelHash string // SHA-256 of the model in hex, if known; "" is computed by Open
-	Threads   int    // 0: 2, or 1 on a single core; the library's threads spin, so more is rarely faster
+	Threads   int    // 0: one for a small model, else two if there are two cores
 	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
 
 	Queue   int           // most requests waiting; 0: 256
@@ -42,6 +42,11 @@ type Config struct {
 	// is nobody. fraction is 0 to 1 within the phase.
 	Progress func(p Phase, fraction float64)
 }
+
+// The library's threads spin while they wait for each other, so each needs a
+// core to itself: two on a busy machine were eighty times slower than one.
+// Below this many weights one thread answers fast enough.
+const smallModel = 200_000_000
 
 const (
 	defaultContext = 8192
@@ -59,7 +64,11 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 		}
 		c.Exe = exe
 	}
-	if c.Threads <= 0 {
+	switch {
+	case c.Threads > 0:
+	case f.Parameters() < smallModel:
+		c.Threads = 1
+	default:
 		c.Threads = min(2, runtime.NumCPU())
 	}
 	trained := trainedContext(f)

@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, batos.Errorf(batos.Limit, "a context of %d tokens needs about %d MiB, %d MiB of memory are free: choose a smaller one", cfg.Context, need.working>>20, free>>20)
 	}
 	if cfg.ModelHash == "" {
-		if cfg.ModelHash, err = hashFile(ctx, cfg.ModelPath); err != nil {
+		if cfg.ModelHash, err = hashFile(ctx, cfg.ModelPath, f.Size, cfg.Progress); err != nil {
 			return nil, err
 		}
 	}
@@ -127,33 +127,26 @@ func infoOf(f *gguf.File, cfg Config) mind.Info {
 	return i
 }
 
-func hashFile(ctx context.Context, path string) (string, error) {
+func hashFile(ctx context.Context, path string, size int64, progress func(Phase, float64)) (string, error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return "", batos.Errorf(batos.Invalid, "model file %s: %w", path, err)
 	}
 	defer func() { _ = in.Close() }() // read only
 	h := sha256.New()
-	if _, err := io.Copy(h, readerUntil{ctx, in}); err != nil {
+	const step = 64 << 20
+	for done := int64(0); ; done += step {
 		if ctx.Err() != nil {
 			return "", ended(ctx)
 		}
-		return "", batos.Errorf(batos.Invalid, "model file %s cannot be read: %w", path, err)
+		switch _, err := io.CopyN(h, in, step); {
+		case err == io.EOF:
+			return hex.EncodeToString(h.Sum(nil)), nil
+		case err != nil:
+			return "", batos.Errorf(batos.Invalid, "model file %s cannot be read: %w", path, err)
+		}
+		progress(Checking, min(1, float64(done+step)/float64(size)))
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// readerUntil reads until a context ends.
-type readerUntil struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (r readerUntil) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.in.Read(p)
 }
 
 // ended says why ctx is over.
@@ -177,7 +170,7 @@ func errClosed() error { return batos.Errorf(batos.Offline, "the engine is close
 // Generate answers one request, after those that came before it. A child that
 // dies over it is started again and asked once more.
 func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, error) {
-	if err := check(r); err != nil {
+	if err := e.check(r); err != nil {
 		return nil, err
 	}
 	if n := e.waiting.Add(1); n > int64(e.cfg.Queue) {
@@ -218,17 +211,27 @@ func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, er
 	return rep.Result, nil
 }
 
-// check refuses what no model could answer.
-func check(r mind.Request) error {
+// maxTokenBytes is longer than any token of a real vocabulary; a prompt with
+// more for each place of the context is not even sent.
+const maxTokenBytes = 512
+
+// check refuses what the model could not answer whatever it says.
+func (e *Engine) check(r mind.Request) error {
 	prompts := 0
 	for _, set := range []bool{r.Text != "", len(r.Tokens) > 0, len(r.Chat) > 0} {
 		if set {
 			prompts++
 		}
 	}
+	size := len(r.Text) + maxTokenBytes*len(r.Tokens)
+	for _, t := range r.Chat {
+		size += len(t.Text)
+	}
 	switch {
 	case prompts != 1:
 		return batos.Errorf(batos.Invalid, "a request needs exactly one of text, tokens and chat; it has %d", prompts)
+	case size > maxTokenBytes*e.cfg.Context:
+		return batos.Errorf(batos.Invalid, "the prompt is far too long for a context of %d tokens", e.cfg.Context)
 	case r.MaxTokens < 0:
 		return batos.Errorf(batos.Invalid, "a request for %d tokens makes no sense", r.MaxTokens)
 	case !(r.Temperature >= 0 && r.Temperature <= 100) || !(r.TopP >= 0 && r.TopP <= 1):
@@ -242,8 +245,15 @@ func check(r mind.Request) error {
 	return nil
 }
 
+// maxCount bounds the text of one CountTokens, in bytes: the child counts
+// between two looks at its parent.
+const maxCount = 16 << 20
+
 // CountTokens says how many tokens text is. It does not wait for generations.
 func (e *Engine) CountTokens(ctx context.Context, text string) (int, error) {
+	if len(text) > maxCount {
+		return 0, batos.Errorf(batos.Invalid, "a text of %d MiB is too long to count", len(text)>>20)
+	}
 	ctx, done := e.bound(ctx)
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)

@@ -2,6 +2,7 @@ package llama
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -499,5 +500,54 @@ func TestProbe(t *testing.T) {
 	r = Probe(t.Context(), Config{LibDir: t.TempDir(), ModelPath: "/nowhere.gguf"})
 	if r.OK() || r.Library != nil || r.HashOK || len(r.Advice) != 2 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// The grammars of the covenant profile are what the library understands, and
+// hold a model that knows nothing to the right form.
+func TestCovenantGrammars(t *testing.T) {
+	e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Context: 8192})})
+	task := mind.Task{
+		Kind: mind.Method, Selector: "raise_by",
+		Args:   []mind.Shape{{Kind: mind.IntShape}},
+		Kwargs: []mind.NamedShape{{Name: "step", Shape: mind.Shape{Kind: mind.FloatShape}}},
+		Slots:  []mind.NamedShape{{Name: "count", Shape: mind.Shape{Kind: mind.IntShape}}, {Name: `a "b" \c`, Shape: mind.Shape{Kind: mind.StrShape}}},
+	}
+	ask := func(kind mind.Kind, seed uint64) (mind.Answer, error) {
+		task.Kind = kind
+		r, err := mind.Covenant{}.Compose(task, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Temperature, r.Seed = 1, seed
+		if kind == mind.Plan {
+			r.MaxTokens = 2000 // random letters take the longest way through the grammar
+		}
+		return mind.Covenant{}.Read(task, generate(t, e, r))
+	}
+	whole := 0
+	for seed := range uint64(2) {
+		a, err := ask(mind.Method, seed)
+		if !strings.HasPrefix(a.Source, "def raise_by(self, value, step):\n") || err != nil && batos.CodeOf(err) != batos.Invalid {
+			t.Errorf("method: %q, %v", a.Source, err)
+		}
+		if a, err = ask(mind.Plan, seed); err == nil {
+			whole++
+			var plan struct {
+				Purpose               string
+				Reads, Changes, Steps []string
+			}
+			if err := json.Unmarshal([]byte(a.Source), &plan); err != nil {
+				t.Errorf("plan: %v: %q", err, a.Source)
+			}
+		} else if !strings.HasPrefix(a.Source, `{"purpose": "`) {
+			t.Errorf("plan: %q, %v", a.Source, err)
+		}
+		if a, err = ask(mind.Describe, seed); strings.Contains(a.Source, "\n") {
+			t.Errorf("description: %q, %v", a.Source, err)
+		}
+	}
+	if whole == 0 {
+		t.Error("no plan came to an end")
 	}
 }
