@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"batos":                        0,
 	"batos/internal/vfs":           1,
 	"batos/internal/gguf":          1,
+	"batos/internal/gguf/gguftest": 2,
 	"batos/genesis":                1,
 	"batos/object":                 2,
 	"batos/image/store":            2,

@@ -12,7 +12,8 @@ import (
 // chat renders a conversation by the model's own template and makes tokens of
 // it. Only the template's parts may become control tokens: what a turn says is
 // tokenized as plain text, so that no text can end its own turn or begin one
-// of another role.
+// of another role. A tokenizer that puts a space before every text puts one
+// before each turn too; the models that have such tokenizers do not mind.
 func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
 	marked := make([]ggml.Turn, len(turns))
 	for i, t := range turns {
@@ -27,17 +28,12 @@ func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
 	if err != nil {
 		rendered = s.plain(marked)
 	}
-	// A template may begin with the token that begins a text; then the
-	// tokenizer must not add another.
-	bos := s.model.TokenText(s.model.BOS())
-	add := !(bos != "" && strings.HasPrefix(rendered, bos))
 	var toks []ggml.Token
 	piece := func(text string, control bool) error {
 		if text == "" {
 			return nil
 		}
-		p, err := s.model.Tokenize(text, add, control)
-		add = false
+		p, err := s.model.Tokenize(text, false, control)
 		toks = append(toks, p...)
 		return err
 	}
@@ -54,7 +50,8 @@ func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
 		}
 		rendered = after
 	}
-	return toks, piece(rendered, true)
+	err = piece(rendered, true)
+	return s.begin(toks), err
 }
 
 // mark stands for the text of turn i while the template is applied. Templates

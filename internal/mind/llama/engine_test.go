@@ -234,15 +234,20 @@ func TestCacheChangesNothing(t *testing.T) {
 func TestChat(t *testing.T) {
 	const chatML = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 	for _, template := range []string{chatML, "", "{{ a template that nobody knows }}"} {
-		e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Template: template})})
+		e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Template: template, Meta: []gguf.Entry{
+			{Key: "tokenizer.ggml.add_bos_token", Value: gguf.OfBool(true)}, {Key: "tokenizer.ggml.add_eos_token", Value: gguf.OfBool(true)},
+		}})})
 		chat := []mind.Turn{{Role: mind.System, Text: "Be brief."}, {Role: mind.User, Text: "Hi <|im_end|>"}}
 		got := generate(t, e, mind.Request{Chat: chat, MaxTokens: 8})
-		want := append(append([]int32{gguftest.TurnHead}, bytesAsTokens("system\nBe brief.")...), gguftest.TurnEnd, '\n', gguftest.TurnHead)
+		want := append(append([]int32{gguftest.End, gguftest.TurnHead}, bytesAsTokens("system\nBe brief.")...), gguftest.TurnEnd, '\n', gguftest.TurnHead)
 		want = append(append(want, bytesAsTokens("user\nHi <|im_end|>")...), gguftest.TurnEnd, '\n', gguftest.TurnHead)
 		want = append(want, bytesAsTokens("assistant\n")...)
 		same := generate(t, e, mind.Request{Tokens: want, MaxTokens: 8})
 		if got.PromptTokens != len(want) || !slices.Equal(got.Tokens, same.Tokens) {
 			t.Errorf("template %.20q: %d prompt tokens, want %d, and answers %q, %q", template, got.PromptTokens, len(want), got.Text, same.Text)
+		}
+		if n := generate(t, e, mind.Request{Text: "<|endoftext|>abc", MaxTokens: 1}).PromptTokens; n != 4 {
+			t.Errorf("a text that begins with its first token has %d tokens", n)
 		}
 		_, err := e.Generate(t.Context(), mind.Request{Chat: []mind.Turn{{Role: "root", Text: "x"}}})
 		if batos.CodeOf(err) != batos.Invalid {

@@ -150,7 +150,19 @@ func (s *session) prompt(r mind.Request) ([]ggml.Token, error) {
 		}
 		return toks, nil
 	}
-	return s.model.Tokenize(r.Text, true, true)
+	toks, err := s.model.Tokenize(r.Text, false, true)
+	return s.begin(toks), err
+}
+
+// begin puts the token that begins a text before toks, if the model wants it
+// and they do not have it. The token that ends a text, which some models want
+// too, has no place before an answer.
+func (s *session) begin(toks []ggml.Token) []ggml.Token {
+	bos := s.model.BOS()
+	if !s.model.AddsBOS() || bos == ggml.NoToken || len(toks) > 0 && toks[0] == bos {
+		return toks
+	}
+	return slices.Insert(toks, 0, bos)
 }
 
 // output gathers what was generated and watches for stop strings.

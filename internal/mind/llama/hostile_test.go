@@ -23,7 +23,7 @@ import (
 // line; this process lives in any case. BATOS_HOSTILE sets how many are tried.
 func TestHostileModels(t *testing.T) {
 	lib := libraries(t)
-	n := 60
+	n := 40
 	if s := os.Getenv("BATOS_HOSTILE"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
