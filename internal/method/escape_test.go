@@ -111,6 +111,9 @@ func TestParserBombs(t *testing.T) {
 	nested.WriteString("def m(self):\n")
 	for i := 1; nested.Len() < room-2*i; i++ {
 		nested.WriteString(many(" ", i) + "if 1:\n")
+		if nested.Len() >= room-2*(i+1) {
+			nested.WriteString(many(" ", i+1) + "pass\n")
+		}
 	}
 	bombs := map[string]string{
 		"too large":         body(many("1+", 3_000_000) + "1"),

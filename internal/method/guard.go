@@ -138,20 +138,22 @@ func bits(i starlark.Int) int {
 	return i.BigInt().BitLen()
 }
 
-// ownSize is what keeping v costs beside the place it is kept in: numbers may
-// have been made without being charged.
+// ownSize is what keeping v costs beside the place it is kept in, for values
+// that are made without being charged.
 func ownSize(v starlark.Value) int {
 	switch v := v.(type) {
+	case starlark.NoneType, starlark.Bool, *Object, *starlark.List, *starlark.Dict, *starlark.Set, *starlark.Function:
+		return 0
 	case starlark.Int:
 		return intSize(v)
-	case starlark.Float:
+	case starlark.Float, Time:
 		return 8
 	case starlark.String, starlark.Bytes:
 		return stringCost
 	case starlark.Tuple:
 		return 24
 	}
-	return 0
+	return 128
 }
 
 func sizes(vs []starlark.Value) int {
@@ -256,10 +258,11 @@ func joinDicts(r *Run, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value,
 	return all, nil
 }
 
-// maxTuple bounds the elements of one tuple, those of tuples inside it
-// included, and maxTupleDepth their nesting. Hashing and printing a tuple
-// walk all of it, and a dict look-up does both without a guard.
+// Bounds of a tuple: its own elements, all elements if it holds tuples, and
+// how deep they nest. Hashing and printing a tuple walk all of it, and a dict
+// look-up does both without a guard.
 const (
+	maxFlatTuple  = 1 << 16
 	maxTuple      = 4096
 	maxTupleDepth = 8
 )
@@ -267,16 +270,18 @@ const (
 // tuple checks a tuple that was just made.
 func (r *Run) tuple(t starlark.Tuple) error {
 	w := tupleWalk{elems: maxTuple, text: maxText}
-	if nested := w.walk(t, 0); !nested {
+	if err := r.work(len(t) / 16); err != nil {
+		return err
+	}
+	if len(t) <= maxFlatTuple && !w.beyond(t, 0) {
 		return nil
 	}
-	return r.stop(batos.Errorf(batos.Limit, "a tuple holds at most %d values nested %d deep and %d MiB of text; use a list", maxTuple, maxTupleDepth, maxText>>20))
+	return r.stop(batos.Errorf(batos.Limit, "a tuple holds at most %d values, or %d nested %d deep, and %d MiB of text; use a list", maxFlatTuple, maxTuple, maxTupleDepth, maxText>>20))
 }
 
 type tupleWalk struct{ elems, text int }
 
-// walk reports whether t is beyond the bounds.
-func (w *tupleWalk) walk(t starlark.Tuple, depth int) bool {
+func (w *tupleWalk) beyond(t starlark.Tuple, depth int) bool {
 	if w.elems -= len(t); w.elems < 0 && depth > 0 || depth > maxTupleDepth {
 		return true
 	}
@@ -287,7 +292,7 @@ func (w *tupleWalk) walk(t starlark.Tuple, depth int) bool {
 		case starlark.Bytes:
 			w.text -= len(v)
 		case starlark.Tuple:
-			if w.walk(v, depth+1) {
+			if w.beyond(v, depth+1) {
 				return true
 			}
 		}

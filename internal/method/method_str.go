@@ -32,7 +32,7 @@ var strMethods = map[string]strMethod{
 	"isupper":        strCost("isupper", scanned),
 	"join":           strJoin,
 	"lower":          strCost("lower", cased),
-	"lstrip":         strCost("lstrip", scanned),
+	"lstrip":         strStrip("lstrip"),
 	"partition":      strCost("partition", scanned),
 	"removeprefix":   strCost("removeprefix", constant),
 	"removesuffix":   strCost("removesuffix", constant),
@@ -41,11 +41,11 @@ var strMethods = map[string]strMethod{
 	"rindex":         strCost("rindex", scanned),
 	"rpartition":     strCost("rpartition", scanned),
 	"rsplit":         strSplit("rsplit"),
-	"rstrip":         strCost("rstrip", scanned),
+	"rstrip":         strStrip("rstrip"),
 	"split":          strSplit("split"),
 	"splitlines":     strCost("splitlines", func(r *Run, s string) error { return r.pieces(s, strings.Count(s, "\n")+strings.Count(s, "\r")) }),
 	"startswith":     strCost("startswith", constant),
-	"strip":          strCost("strip", scanned),
+	"strip":          strStrip("strip"),
 	"title":          strCost("title", cased),
 	"upper":          strCost("upper", cased),
 }
@@ -101,6 +101,24 @@ func strSplit(name string) strMethod {
 		}
 		if err := r.pieces(string(s), n); err != nil {
 			return nil, err
+		}
+		return r.native(s, name, args, kwargs)
+	}
+}
+
+// strStrip charges the set of characters for every character of s, which is
+// what looking for any but ASCII takes.
+func strStrip(name string) strMethod {
+	return func(r *Run, s starlark.String, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		if err := scanned(r, string(s)); err != nil {
+			return nil, err
+		}
+		if len(args) == 1 {
+			if set, ok := args[0].(starlark.String); ok && nonASCII(string(set)) > 0 {
+				if err := r.work(mul(len(s), len(set)) / bytesPerStep); err != nil {
+					return nil, err
+				}
+			}
 		}
 		return r.native(s, name, args, kwargs)
 	}

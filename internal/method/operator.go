@@ -417,8 +417,8 @@ func (r *Run) contains(y, x starlark.Value) (bool, error) {
 	case starlark.Tuple:
 		_, found, err := r.find(y, x, 0, len(y))
 		return found, err
-	case starlark.String:
-		if err := r.work(len(y) / bytesPerStep); err != nil {
+	case starlark.String, starlark.Bytes:
+		if err := r.work(length(y) / bytesPerStep); err != nil {
 			return false, err
 		}
 	case *Opaque:

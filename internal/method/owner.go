@@ -129,6 +129,9 @@ func (r *Run) changing(c starlark.Value) error {
 	if !ok {
 		return nil
 	}
+	if err := r.work(len(o.rest)); err != nil {
+		return err
+	}
 	if err := r.effects.Changed(r, *o.first); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func sourceError(name string, err error) error {
 	}
 	var syn syntax.Error
 	if errors.As(err, &syn) {
-		return errAt(syn.Pos, batos.Invalid, "%s", shorten(syn.Msg))
+		return errAt(syn.Pos, batos.Invalid, "%s", shorten(syn.Msg)+hint(syn.Msg))
 	}
 	var list resolve.ErrorList
 	if errors.As(err, &list) && len(list) > 0 {
@@ -104,6 +104,33 @@ func sourceError(name string, err error) error {
 		}
 	}
 	return batos.Errorf(batos.Invalid, "%s: %s", name, shorten(err.Error()))
+}
+
+// hints say what to write instead of what Python has and the dialect has not,
+// by how the parser's message begins.
+var hints = []struct{ begins, hint string }{
+	{"got is,", "write == instead of is"},
+	{"got '**',", "there is no power operator; multiply, or use math.pow"},
+	{"got import", "nothing can be imported; json, math and time are there"},
+	{"got from", "nothing can be imported; json, math and time are there"},
+	{"got try", "there are no exceptions; check before"},
+	{"got raise", "fail(text) ends the message with an error"},
+	{"got del", "use pop(key) or remove(value)"},
+	{"got class", "there are no classes; clone an object"},
+	{"got with", "there is no with"},
+	{"got global", "there are no global variables; use slots of self"},
+	{"got nonlocal", "a function cannot assign outer variables; use slots or a list"},
+	{"got yield", "there are no generators; collect a list"},
+	{"got string literal,", "texts are joined with +"},
+}
+
+func hint(msg string) string {
+	for _, h := range hints {
+		if strings.HasPrefix(msg, h.begins) {
+			return "; " + h.hint
+		}
+	}
+	return ""
 }
 
 // checkLiteral refuses integers beyond what methods compute with.

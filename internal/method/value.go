@@ -91,7 +91,7 @@ func (o *Object) SetField(name string, v starlark.Value) error {
 		}
 		return batos.Errorf(batos.Invalid, "%s cannot be assigned: names beginning with _p_ belong to the kernel", name)
 	}
-	if err := o.run.charge(slotCost); err != nil {
+	if err := o.run.charge(slotCost + ownSize(v)); err != nil {
 		return err
 	}
 	return o.run.effects.Set(o.run, o.oid, name, v)
