@@ -17,6 +17,7 @@ import (
 	"batos/image"
 	"batos/internal/door/cli"
 	"batos/internal/door/http"
+	"batos/internal/gguf"
 	"batos/internal/kernel"
 	"batos/internal/mind"
 	"batos/internal/mind/llama"
@@ -163,16 +164,22 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 }
 
 // modelSource is what a first awakening imports: the file that was named, or
-// the seed model that ships with the program.
+// the seed model that ships with the program. It is nil for "none".
 func modelSource(name string) (*kernel.ModelSource, error) {
 	switch {
-	case name == "" || name == "none":
+	case name == "none":
+		return nil, nil
+	case name == "":
 		return &kernel.ModelSource{ID: seedmind.ID, Open: seedmind.Open}, nil
 	case strings.Contains(name, "://"):
 		return nil, batos.Errorf(batos.Invalid, "--model %s: only GGUF files are supported, no servers", name)
 	}
-	if err := llama.CheckModel(name); err != nil {
-		return nil, err
+	file, err := gguf.Open(name)
+	if err != nil {
+		return nil, batos.Errorf(batos.Invalid, "--model %s: %w", name, err)
+	}
+	if err := gguf.CheckModel(file); err != nil {
+		return nil, batos.Errorf(batos.Invalid, "--model %s: %w", name, err)
 	}
 	id := strings.TrimSuffix(filepath.Base(name), ".gguf")
 	return &kernel.ModelSource{ID: id, Open: func() (io.ReadCloser, error) { return os.Open(name) }}, nil

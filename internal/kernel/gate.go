@@ -26,6 +26,8 @@ type verdict struct {
 	OID         batos.OID
 	OK          bool
 	Docket      batos.OID
+	Receiver    batos.OID
+	Selector    batos.Selector
 	Message     batos.MessageID
 	Bound       [32]byte // quarantine.Bind of all that it is about
 	Snapshot    batos.TID
@@ -41,6 +43,8 @@ func (v *verdict) state() *object.State {
 		{Name: "kind", Value: object.Str("verdict")},
 		{Name: "ok", Value: object.Bool(v.OK)},
 		{Name: "docket", Value: object.Ref(v.Docket)},
+		{Name: "receiver", Value: object.Ref(v.Receiver)},
+		{Name: "selector", Value: object.Str(v.Selector)},
 		{Name: "message", Value: object.Str(v.Message)},
 		{Name: "bound", Value: object.Bytes(v.Bound[:])},
 		{Name: "snapshot", Value: object.Str(v.Snapshot.String())},
@@ -66,7 +70,7 @@ func loadVerdict(tx *image.Tx, oid batos.OID) (*verdict, error) {
 	if s.Protection != object.Sealed || strOf(get("kind")) != "verdict" {
 		return nil, batos.Errorf(batos.Denied, "%s is not a verdict of the gate", oid)
 	}
-	v := &verdict{OID: oid, Docket: refOf(get("docket")), Message: batos.MessageID(strOf(get("message"))), Answer: get("answer")}
+	v := &verdict{OID: oid, Docket: refOf(get("docket")), Receiver: refOf(get("receiver")), Selector: batos.Selector(strOf(get("selector"))), Message: batos.MessageID(strOf(get("message"))), Answer: get("answer")}
 	ok, _ := get("ok").(object.Bool)
 	v.OK = bool(ok)
 	if v.Snapshot, err = batos.ParseTID(strOf(get("snapshot"))); err != nil {
@@ -83,6 +87,16 @@ func loadVerdict(tx *image.Tx, oid batos.OID) (*verdict, error) {
 		v.Err = &batos.Error{Code: batos.Code(code), Text: strOf(get("error"))}
 	}
 	return v, nil
+}
+
+// verdict reads a verdict in a transaction of its own, so that the message it
+// is about has not read it.
+func (k *Kernel) verdict(oid batos.OID) (v *verdict, err error) {
+	err = k.im.View(k.live(), func(tx *image.Tx) error {
+		v, err = loadVerdict(tx, oid)
+		return err
+	})
+	return v, err
 }
 
 // verdictFor is the newest verdict on the message, or nil if it has none.
@@ -394,13 +408,15 @@ func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight) error {
 	if f.rec.Verdict == 0 {
 		return nil
 	}
-	reads := tx.ReadDigest() // before this function reads anything itself
-	changes, err := tx.Changes()
+	v, err := k.verdict(f.rec.Verdict)
 	if err != nil {
 		return err
 	}
-	v, err := loadVerdict(tx, f.rec.Verdict)
-	if err != nil || reads != v.Reads {
+	if tx.ReadDigest(image.Place{OID: v.Receiver, Slot: string(v.Selector)}) != v.Reads {
+		return nil
+	}
+	changes, err := tx.Changes()
+	if err != nil {
 		return err
 	}
 	if image.Fingerprint(changes) != v.Fingerprint {

@@ -37,7 +37,7 @@ func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *
 		return nil, err
 	}
 	v := &verdict{
-		OK: got.OK, Docket: docketOID(d.Cycle), Message: rec.ID, Bound: got.Bound, Snapshot: got.Snapshot, Answer: got.Value,
+		OK: got.OK, Docket: docketOID(d.Cycle), Receiver: d.Receiver, Selector: d.Selector, Message: rec.ID, Bound: got.Bound, Snapshot: got.Snapshot, Answer: got.Value,
 		Err: got.Err, Fingerprint: got.Fingerprint, Reads: got.Reads,
 	}
 	if got.OK && len(got.Effects) > len(rec.Journal) {

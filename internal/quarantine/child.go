@@ -104,9 +104,10 @@ func (a *asker) try(j *job, register []func(*exec.Runner)) (*report, error) {
 			tx.Abort()
 			continue
 		}
+		tried := image.Place{OID: req.Candidate.OID, Slot: string(req.Candidate.Selector)}
 		rep := &report{
 			Status: uint8(out.Status), Err: failureOf(out.Err), Missing: missingOut(out.Missing),
-			Journal: effectsOut(out.Journal), Usage: out.Usage, Reads: tx.ReadDigest(),
+			Journal: effectsOut(out.Journal), Usage: out.Usage, Reads: tx.ReadDigest(tried),
 		}
 		if out.Status == exec.Done {
 			rep.Value = codec.EncodeValue(out.Value)
