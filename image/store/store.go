@@ -31,7 +31,9 @@ type Store interface {
 	NewOIDs(ctx context.Context, n int) (batos.OID, error)
 	// Commit makes c durable and visible, all or nothing, and returns its
 	// TID. When it returns nil the changes survive a crash. Concurrent calls
-	// share one sync (group commit).
+	// share one sync (group commit). A cancelled ctx stops it only before the
+	// changes are accepted. Any error but store_poisoned means that nothing
+	// was committed; after that one a reopened store has all of c or nothing.
 	Commit(ctx context.Context, c *Changes) (batos.TID, error)
 	// NewBlob opens a staged blob. Nothing is visible before a commit names it.
 	NewBlob(ctx context.Context) (BlobWriter, error)
@@ -81,7 +83,7 @@ type Changes struct {
 // Write is a new revision of one object.
 type Write struct {
 	OID    batos.OID
-	Base   batos.TID   // the revision it was made from; 0: it must not exist
+	Base   batos.TID   // the revision it was made from; 0: it must not exist (never made, or deleted)
 	Data   []byte      // the store keeps no reference to it after Commit returns
 	Refs   []batos.OID // the objects that Data refers to
 	Blobs  []BlobHash  // the blobs that Data refers to; staged or committed before
@@ -91,7 +93,7 @@ type Write struct {
 // Read is a revision that must not have changed.
 type Read struct {
 	OID batos.OID
-	TID batos.TID // 0: must still not exist
+	TID batos.TID // 0: must still not exist (never made, or deleted)
 }
 
 // Revision is one state of one object.

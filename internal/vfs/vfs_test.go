@@ -280,7 +280,7 @@ func TestCrashIsRepeatable(t *testing.T) {
 		must(t, err)
 		return string(b)
 	}
-	if run() != run() {
+	if first, second := run(), run(); first != second {
 		t.Fatal("the same seed lost different bytes")
 	}
 }

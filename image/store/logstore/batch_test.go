@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,9 +90,15 @@ func TestPipelined(t *testing.T) {
 		faulty := vfs.NewFaulty(vfs.NewMem())
 		g := &gated{FS: faulty, gate: make(chan struct{})}
 		s := open(t, g, "/image", logstore.Options{})
+		var mu sync.Mutex
 		errs := map[string]error{}
 		commit := func(name string, c *store.Changes) {
-			go func() { _, errs[name] = s.Commit(t.Context(), c) }()
+			go func() {
+				_, err := s.Commit(t.Context(), c)
+				mu.Lock()
+				defer mu.Unlock()
+				errs[name] = err
+			}()
 			synctest.Wait()
 		}
 		commit("first", &store.Changes{Writes: []store.Write{{OID: 1, Data: []byte("first")}}})

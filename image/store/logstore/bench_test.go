@@ -111,3 +111,27 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBlob writes, seals and reads a blob of 64 MiB.
+func BenchmarkBlob(b *testing.B) {
+	s := open(b, vfs.OS(), b.TempDir(), logstore.Options{})
+	defer s.Close()
+	content := make([]byte, 64<<20)
+	b.SetBytes(int64(len(content)))
+	for i := range b.N {
+		content[0], content[1] = byte(i), byte(i>>8)
+		w, err := s.NewBlob(b.Context())
+		must(b, err)
+		_, err = w.Write(content)
+		must(b, err)
+		h, _, err := w.Seal()
+		must(b, err)
+		_, err = s.Commit(b.Context(), &store.Changes{Writes: []store.Write{{OID: batos.OID(i + 1), Blobs: []store.BlobHash{h}}}})
+		must(b, err)
+		r, err := s.OpenBlob(b.Context(), h)
+		must(b, err)
+		_, err = r.ReadAt(content, 0)
+		must(b, err)
+		must(b, r.Close())
+	}
+}

@@ -41,7 +41,9 @@ type blobs struct {
 	s   *Store
 	dir string
 
-	mu     sync.Mutex
+	naming sync.Mutex // held while a blob gets its name, so that nobody else gives the same
+
+	mu     sync.Mutex               // held for moments only: commits wait for it
 	sizes  map[store.BlobHash]int64 // of sealed and committed ones
 	named  map[store.BlobHash]bool  // those that durable commits refer to
 	staged uint64                   // numbers the staging files
@@ -261,9 +263,12 @@ func (w *blobWriter) Seal() (h store.BlobHash, size int64, err error) {
 // name gives a staged and synced blob its name, durably. What has the same
 // content is the same blob.
 func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
-	b.mu.Lock() // nobody else gives the same name meanwhile
-	defer b.mu.Unlock()
-	if _, ok := b.sizes[h]; ok {
+	b.naming.Lock()
+	defer b.naming.Unlock()
+	b.mu.Lock()
+	_, known := b.sizes[h]
+	b.mu.Unlock()
+	if known {
 		w.drop()
 		return nil
 	}
@@ -278,7 +283,9 @@ func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
 		return err
 	}
 	w.ended = true
+	b.mu.Lock()
 	b.sizes[h] = w.size
+	b.mu.Unlock()
 	return w.f.Close()
 }
 

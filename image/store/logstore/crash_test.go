@@ -188,6 +188,7 @@ func seeds(t *testing.T, usual int) int {
 // writers, in work, in recovery or in closing, at a point that the seed
 // chooses.
 func TestCrashWriters(t *testing.T) {
+	t.Parallel()
 	for seed := range seeds(t, 250) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
@@ -229,6 +230,7 @@ func TestCrashWriters(t *testing.T) {
 // TestCrashEverywhere lets the power fail at each single call of one writer's
 // life, from the first folder to the last index, and once more in recovery.
 func TestCrashEverywhere(t *testing.T) {
+	t.Parallel()
 	run := func(disk *vfs.Crash) *world {
 		w := newWorld()
 		s, err := logstore.Open(t.Context(), disk, "/deep/image", crashOptions)

@@ -47,6 +47,7 @@ func put(t testing.TB, s *logstore.Store, oid batos.OID, base batos.TID, data st
 // from then on, as a broken and as a full disk. Nothing acknowledged is lost,
 // and after a failed commit no other succeeds.
 func TestFaultsEverywhere(t *testing.T) {
+	t.Parallel()
 	life := func(t *testing.T, disk *vfs.Faulty, w *world) {
 		s, err := logstore.Open(t.Context(), disk, "/image", crashOptions)
 		if err != nil {
@@ -261,6 +262,7 @@ func flip(t *testing.T, disk vfs.FS, name string, off int64, bit int) {
 // TestBitFlips flips one bit of each byte of each file, in turn. Each is found,
 // at opening or by reading; no way of reading ever answers something wrong.
 func TestBitFlips(t *testing.T) {
+	t.Parallel()
 	disk, files := image(t)
 	s := open(t, disk, "/image", logstore.Options{})
 	want := readAll(t, s)
@@ -302,6 +304,7 @@ func TestBitFlips(t *testing.T) {
 // the last write is refused there, with its place; the last write cannot be
 // told from an unfinished one and is cut, which is told.
 func TestBitFlipsWithoutIndex(t *testing.T) {
+	t.Parallel()
 	disk := vfs.NewMem()
 	s := open(t, disk, "/image", logstore.Options{})
 	var ends []int64

@@ -16,6 +16,7 @@ func TestConformance(t *testing.T) {
 			"small":   {SegmentBytes: 4 << 10, CheckpointBytes: 2 << 10}, // segments and checkpoints all the time
 		} {
 			t.Run(name+"/"+size, func(t *testing.T) {
+				t.Parallel()
 				storetest.Run(t, func(t *testing.T) storetest.Opener {
 					place := fsys
 					if place == nil {

@@ -251,7 +251,7 @@ func testRebase(t *testing.T, e *env) {
 				return nil, err
 			}
 			if _, err := n.Load(b); batos.CodeOf(err) != batos.NotFound {
-				return nil, fmt.Errorf("Load of nothing: %v", err)
+				return nil, fmt.Errorf("loading nothing answered: %w", errTest)
 			}
 			return []store.Write{
 				{OID: a, Base: r.TID, Data: append(r.Data, "+3"...)},
