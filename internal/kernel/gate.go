@@ -419,7 +419,7 @@ func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight) error {
 	if err != nil {
 		return err
 	}
-	if image.Fingerprint(changes) != v.Fingerprint {
+	if quarantine.Fingerprint(changes) != v.Fingerprint {
 		return batos.Errorf(batos.Refused, "%q did something else than in its trial, on the same objects; nothing was changed", f.rec.Selector)
 	}
 	return nil

@@ -99,7 +99,7 @@ func (v *Verdict) fill(rep *report) *stopped {
 		if v.Changes, err = image.DecodeChanges(rep.Diff); err != nil {
 			return garbled(err)
 		}
-		v.Fingerprint = image.Fingerprint(v.Changes)
+		v.Fingerprint = Fingerprint(v.Changes)
 		v.OK = true
 	case exec.NotUnderstood:
 		if v.Missing == nil {

@@ -23,6 +23,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"batos"
@@ -126,9 +127,10 @@ type Verdict struct {
 	// Missing is the send that nobody understood, if that ended the run.
 	Missing *method.NotUnderstood
 	// Changes is what the message would have changed, Diff their encoding by
-	// image.EncodeChanges, Fingerprint their identity by image.Fingerprint,
-	// and Reads the identity of all that was read, by image.Tx.ReadDigest. A
-	// live run with equal Reads must have an equal Fingerprint.
+	// image.EncodeChanges, Fingerprint their identity by [Fingerprint], and
+	// Reads the identity of all that was read, by image.Tx.ReadDigest with
+	// the candidate's own slot left out. A live run with equal Reads must have
+	// an equal Fingerprint.
 	Changes     []image.Change
 	Diff        []byte
 	Fingerprint [32]byte
@@ -154,6 +156,23 @@ const (
 	Crash  Stop = "crash"   // it ended without a verdict
 	Babble Stop = "garbled" // it said something that is not of the protocol
 )
+
+// Fingerprint identifies changes for the comparison of a trial with the live
+// run: it is image.Fingerprint without the methods of new objects. Code can't
+// make methods, only clone the objects that hold them; and a clone of the
+// receiver holds the tried method in the live run, but not in the trial.
+func Fingerprint(changes []image.Change) [32]byte {
+	out := slices.Clone(changes)
+	for i := range out {
+		if out[i].New {
+			out[i].Slots = slices.DeleteFunc(slices.Clone(out[i].Slots), func(s image.SlotChange) bool {
+				_, is := s.After.(*object.Method)
+				return is
+			})
+		}
+	}
+	return image.Fingerprint(out)
+}
 
 // Bind identifies what a verdict is about. A verdict counts for nothing else
 // than this source, as this selector of this receiver, for this message, on
