@@ -137,15 +137,15 @@ func notOurs(name, why string) error {
 // shifted field shows here and not in a crash.
 func (l *Library) checkABI() error {
 	if v := l.c.version(); v != Version {
-		return notOurs(llamaFile, "it says it is release "+v+", not "+Version)
+		return notOurs(MainFile, "it says it is release "+v+", not "+Version)
 	}
 	switch {
 	case l.c.modelDefaultParams() != wantModelParams:
-		return notOurs(llamaFile, "its default model parameters differ")
+		return notOurs(MainFile, "its default model parameters differ")
 	case l.c.contextDefaultParams() != wantContextParams:
-		return notOurs(llamaFile, "its default context parameters differ")
+		return notOurs(MainFile, "its default context parameters differ")
 	case l.c.quantizeDefaultParams() != wantQuantizeParams:
-		return notOurs(llamaFile, "its default quantisation parameters differ")
+		return notOurs(MainFile, "its default quantisation parameters differ")
 	}
 	if got, want := l.c.base.tensorOverhead(), uint64(tensorOverhead); got != want {
 		return notOurs(baseFile, "its tensors have another size")

@@ -66,10 +66,10 @@ func TestCheckNamesTheWrongFile(t *testing.T) {
 			replace(t, filepath.Join(dir, baseFile), append(b, 0))
 		}, "engine library " + baseFile + " is not the one this build was made for"},
 		{"missing", func(t *testing.T, dir string) {
-			if err := os.Remove(filepath.Join(dir, llamaFile)); err != nil {
+			if err := os.Remove(filepath.Join(dir, MainFile)); err != nil {
 				t.Fatal(err)
 			}
-		}, "engine library " + llamaFile + " is missing"},
+		}, "engine library " + MainFile + " is missing"},
 		{"unknown backend", func(t *testing.T, dir string) {
 			replace(t, filepath.Join(dir, "libggml-cuda.so"), []byte("\x7fELF"))
 		}, "engine library libggml-cuda.so is not the one this build was made for"},

@@ -7,14 +7,16 @@ const Version = "0.5.0-dev"
 // Package is the npm package, with its version, that carries the libraries.
 const Package = "@node-llama-cpp/linux-x64@3.22.1"
 
+// MainFile is the library by whose presence a folder of them is known.
+const MainFile = "libllama.v0.5.0.so"
+
 const (
-	llamaFile = "libllama.v0.5.0.so"
-	ggmlFile  = "libggml.v0.5.0.so"
-	baseFile  = "libggml-base.so"
+	ggmlFile = "libggml.v0.5.0.so"
+	baseFile = "libggml-base.so"
 )
 
 // coreFiles must all be present; the CPU variants in pins may be.
-var coreFiles = []string{llamaFile, ggmlFile, baseFile}
+var coreFiles = []string{MainFile, ggmlFile, baseFile}
 
 // pins gives the SHA-256 of every file of Package that may be mapped into the
 // process. A backend library that is not listed is never loaded.

@@ -98,7 +98,7 @@ type symbols struct {
 }
 
 func (s *symbols) bind(dir string) error {
-	llama, err := open(filepath.Join(dir, llamaFile))
+	llama, err := open(filepath.Join(dir, MainFile))
 	if err != nil {
 		return err
 	}

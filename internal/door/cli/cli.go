@@ -133,7 +133,7 @@ func (a *App) Survey(ctx context.Context) (image, server string) {
 	if err := a.call(ctx, "GET", "/status", nil, &s); err != nil {
 		return image, a.server + ": " + err.Error()
 	}
-	core := "core offline: " + s.Core.Reason
+	core := s.Core.Reason
 	if s.Core.Online {
 		core = "model " + s.Core.Model
 	}

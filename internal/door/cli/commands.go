@@ -332,7 +332,7 @@ func (a *App) status() *cobra.Command {
 			if err := a.call(cmd.Context(), http.MethodGet, "/status", nil, &out); err != nil {
 				return err
 			}
-			core := "offline: " + out.Core.Reason
+			core := out.Core.Reason
 			if out.Core.Online {
 				core = out.Core.Model + " (" + out.Core.Profile + ")"
 			}

@@ -125,12 +125,10 @@ func FindLibrary(dir string) (string, error) {
 		tried = append(tried, ggml.Dir(wd))
 	}
 	for _, d := range tried {
-		if _, err := os.Stat(filepath.Join(d, libraryFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(d, ggml.MainFile)); err == nil {
 			return d, nil
 		}
 	}
 	return "", batos.Errorf(batos.Offline, "the engine libraries are not installed: run `make engine` (npm ci), or name their folder with --lib or %s; looked in %s",
 		LibraryEnv, strings.Join(tried, ", "))
 }
-
-const libraryFile = "libllama.v" + ggml.Version + ".so"
