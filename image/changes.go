@@ -367,10 +367,14 @@ func (tx *Tx) ReadDigest(leftOut ...Place) [32]byte {
 	note := func(what string, v object.Value) {
 		digest(h, what, string(codec.EncodeValue(v)))
 	}
+	made := map[batos.OID]bool{}
+	for _, oid := range tx.made {
+		made[oid] = true
+	}
 	for _, oid := range sorted(tx.objects) {
 		o := tx.objects[oid]
 		if o.base == nil {
-			if o.fresh == nil || oid.Derived() {
+			if oid.Derived() || !made[oid] { // a fresh OID is no news
 				note("absent", object.Ref(oid))
 			}
 			continue
