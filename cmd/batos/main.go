@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"batos/internal/door/cli"
+	"batos/internal/kernel"
 	"batos/internal/mind/llama"
 	"batos/internal/quarantine"
 )
@@ -24,7 +25,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	if len(args) > 0 && args[0] == quarantine.Command {
-		return quarantine.ChildMain() // before anything is set up: a trial starts in milliseconds
+		return quarantine.ChildMain(kernel.RegisterForTrials) // before anything is set up: a trial starts in milliseconds
 	}
 	if len(args) == 2 && args[0] == "engine" && args[1] == "serve" {
 		if err := llama.Serve(); err != nil {

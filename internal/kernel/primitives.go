@@ -16,7 +16,7 @@ import (
 func (k *Kernel) registerPrimitives() {
 	for name, fn := range map[string]func(*exec.Call) (object.Value, error){
 		"object.oid":          k.primOID,
-		"mind.infer":          k.primInfer,
+		"mind.infer":          primInfer,
 		"mind.compose":        k.primCompose,
 		"mind.read":           k.primRead,
 		"mind.serves":         k.primServes,
@@ -30,6 +30,13 @@ func (k *Kernel) registerPrimitives() {
 	} {
 		k.runner.Primitive(name, exec.Primitive{Fn: fn})
 	}
+}
+
+// RegisterForTrials gives a trial's child the primitives that a method of
+// people's objects may need: those that only ask for an effect, which the
+// parent carries out. The workflow's own are not among them.
+func RegisterForTrials(r *exec.Runner) {
+	r.Primitive("mind.infer", exec.Primitive{Fn: primInfer})
 }
 
 // arity checks the number of positional arguments of a primitive.
@@ -116,7 +123,7 @@ func failed(err error) object.Value {
 // primInfer: infer_request_(request, persona) asks the model and answers
 // {text, tokens, prompt_tokens, stop, model, adapter, …}. The request is what
 // compose_ answered, or a dict with a text.
-func (k *Kernel) primInfer(c *exec.Call) (object.Value, error) {
+func primInfer(c *exec.Call) (object.Value, error) {
 	if err := arity(c, 1, 2); err != nil {
 		return nil, err
 	}

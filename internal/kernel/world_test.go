@@ -21,7 +21,7 @@ import (
 // TestMain lets the test binary be its own quarantine child.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == quarantine.Command {
-		os.Exit(quarantine.ChildMain())
+		os.Exit(quarantine.ChildMain(RegisterForTrials))
 	}
 	os.Exit(m.Run())
 }
