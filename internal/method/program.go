@@ -42,7 +42,14 @@ type kwonly struct {
 func Compile(name, source string) (*Program, error) { return compileAt(name, source, 1) }
 
 // compileAt compiles a method whose first line has the given number.
-func compileAt(name, source string, line int32) (*Program, error) {
+func compileAt(name, source string, line int32) (p *Program, err error) {
+	// The interpreter's resolver and compiler panic on trees they do not
+	// expect. No source may end the process, whatever we overlooked.
+	defer func() {
+		if e := recover(); e != nil {
+			p, err = nil, batos.Errorf(batos.Invalid, "%s: %s: %v", name, internalError, e)
+		}
+	}()
 	def, err := parseMethod(name, source, line)
 	if err != nil {
 		return nil, err
@@ -71,6 +78,9 @@ func compileAt(name, source string, line int32) (*Program, error) {
 	}
 	return &Program{fn: fn, sig: sig, doc: docOf(def.Body), hash: sha256.Sum256([]byte(source))}, nil
 }
+
+// internalError begins the text of an error that is the compiler's own fault.
+const internalError = "internal error of the compiler"
 
 // Selector is the name the def line gives.
 func (p *Program) Selector() batos.Selector { return p.sig.sel }

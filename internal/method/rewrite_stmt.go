@@ -6,8 +6,12 @@ import (
 	"batos"
 )
 
-// stmts rewrites a block. A statement may become several.
+// stmts rewrites a block. A statement may become several. An absent block
+// stays nil: the parser's nodes tell it from an empty one.
 func (w *rewriter) stmts(in []syntax.Stmt) []syntax.Stmt {
+	if in == nil {
+		return nil
+	}
 	out := make([]syntax.Stmt, 0, len(in))
 	for _, s := range in {
 		if w.err != nil {
