@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 )
 
 // Figure is one measured number. A Bar of zero has no bar: the figure is
@@ -80,7 +81,19 @@ var suites = []suite{
 
 func main() {
 	only := flag.String("only", ".", "run suites whose name matches")
+	profile := flag.String("cpuprofile", "", "write a profile of the processor to this file")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := run(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
 		os.Exit(1)
