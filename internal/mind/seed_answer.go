@@ -154,3 +154,14 @@ func identifiers(code string) []string {
 	}
 	return out
 }
+
+// SeedSource makes a method of an answer to a prompt whose aliases stand for
+// the given names; its arguments are a, b, c, d. Training and evaluation use
+// it where there is no task.
+func SeedSource(sel batos.Selector, p SeedPrompt, slots, fields []string, receiver, body string) (string, error) {
+	n := &seedNames{prompt: p, slots: slots, fields: fields, receiver: receiver}
+	for i := range p.Args {
+		n.params = append(n.params, string(rune('a'+i)))
+	}
+	return n.source(sel, body)
+}
