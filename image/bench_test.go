@@ -13,12 +13,34 @@ import (
 	"batos/object"
 )
 
-// BenchmarkCommit measures durable commits that read and write one slot of one
-// object, each writer its own, and beside them, in turn, the same bytes by the
-// same number of writers on a raw log: "ratio".
+// BenchmarkCommit measures durable commits of one small change, and beside
+// them, in turn, the same bytes by the same number of writers on a raw log:
+// "ratio". Writers have objects of their own, or share one object or tree.
 func BenchmarkCommit(b *testing.B) {
-	for _, writers := range []int{1, 16} {
-		b.Run(fmt.Sprint("writers=", writers), func(b *testing.B) {
+	count := func(tx *Tx, oid batos.OID) error {
+		n, err := intSlot(tx, oid, "count")
+		if err != nil {
+			return err
+		}
+		return tx.SetSlot(oid, "count", i(n+1))
+	}
+	type ground struct {
+		own    []batos.OID
+		shared batos.OID
+		tree   object.Tree
+	}
+	for _, c := range []struct {
+		name    string
+		writers int
+		change  func(tx *Tx, g *ground, writer, n int) error
+	}{
+		{"own object", 1, func(tx *Tx, g *ground, w, _ int) error { return count(tx, g.own[w]) }},
+		{"own object", 16, func(tx *Tx, g *ground, w, _ int) error { return count(tx, g.own[w]) }},
+		{"shared counter", 16, func(tx *Tx, g *ground, _, _ int) error { return tx.AddCounter(g.shared, "n", 1) }},
+		{"shared tree", 16, func(tx *Tx, g *ground, w, n int) error { return tx.Tree(g.tree).Set(i(int64(n*16+w)), i(int64(n))) }},
+		{"shared slot read and written", 16, func(tx *Tx, g *ground, _, _ int) error { return count(tx, g.shared) }},
+	} {
+		b.Run(fmt.Sprintf("%s/writers=%d", c.name, c.writers), func(b *testing.B) {
 			const slice = 400 * time.Millisecond
 			ctx := context.Background()
 			im, err := Open(ctx, b.TempDir(), Options{})
@@ -26,26 +48,31 @@ func BenchmarkCommit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer im.Close()
-			oids := make([]batos.OID, writers)
-			for w := range oids {
-				oids[w] = create(b, im, slots("count", i(0), "name", object.Str("an object like many"), "parent*", object.Ref(1), "list", list(i(1), i(2), i(3))))
-			}
+			var g ground
+			update(b, im, func(tx *Tx) (err error) {
+				for range c.writers {
+					oid, err := tx.Create(slots("count", i(0), "name", object.Str("an object like many"), "parent*", object.Ref(1), "list", list(i(1), i(2), i(3))))
+					if err != nil {
+						return err
+					}
+					g.own = append(g.own, oid)
+				}
+				if g.shared, err = tx.Create(slots("count", i(0), "n", object.Counter(0))); err != nil {
+					return err
+				}
+				g.tree, err = tx.NewTree()
+				return err
+			})
 			var mine, raw float64
+			var rounds [16]int
 			for range b.N {
 				before := im.Stats()
 				begin := time.Now()
 				var wg sync.WaitGroup
-				for w := range writers {
+				for w := range c.writers {
 					wg.Go(func() {
-						for time.Since(begin) < slice {
-							_, err := im.Update(ctx, func(tx *Tx) error {
-								n, err := intSlot(tx, oids[w], "count")
-								if err != nil {
-									return err
-								}
-								return tx.SetSlot(oids[w], "count", i(n+1))
-							})
-							if err != nil {
+						for ; time.Since(begin) < slice; rounds[w]++ {
+							if _, err := im.Update(ctx, func(tx *Tx) error { return c.change(tx, &g, w, rounds[w]) }); err != nil {
 								b.Error(err)
 								return
 							}
@@ -57,7 +84,7 @@ func BenchmarkCommit(b *testing.B) {
 				after := im.Stats()
 				n := after.Transactions - before.Transactions
 				mine += float64(n) / took.Seconds()
-				r, err := rawlog.Measure(b.TempDir(), rawlog.Load{Writers: writers, Bytes: int((after.LogBytes - before.LogBytes) / n), Duration: slice})
+				r, err := rawlog.Measure(b.TempDir(), rawlog.Load{Writers: c.writers, Bytes: int((after.LogBytes - before.LogBytes) / n), Duration: slice})
 				if err != nil {
 					b.Fatal(err)
 				}

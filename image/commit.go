@@ -22,7 +22,8 @@ import (
 // writes are made again on top of them.
 //
 // Once the store has the writes, ctx no longer stops it: the answer is always
-// the outcome.
+// the outcome. When it is a conflict, what it was with is durable by then, so
+// that a transaction begun anew sees it.
 func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	if err := tx.usable(); err != nil {
 		return 0, err
@@ -55,15 +56,23 @@ func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	if err := p.stock(); err != nil {
 		return 0, err
 	}
+	if !tx.turn {
+		tx.im.turns.giveWay(ctx)
+	}
 	p.mark(writes)
+	tx.im.commits.begin()
 	tid, err := tx.im.store.Commit(context.WithoutCancel(ctx), &store.Changes{
 		Meta: tx.meta.encode(), Writes: writes, Reads: tx.reads(writes), Rebase: p.rebase,
 	})
 	p.finish(tid, err)
-	if err != nil {
-		return 0, err
+	tx.im.commits.end()
+	if err == nil {
+		return tid, nil
 	}
-	return tid, nil
+	if batos.CodeOf(err) == batos.Conflict {
+		tx.im.commits.settle(ctx, func() bool { return tx.im.store.LastTID() > tx.at })
+	}
+	return 0, err
 }
 
 // plan turns a transaction into a store's write set, once for the snapshot and

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"io"
-	"runtime"
 	"sync"
 
 	"batos"
@@ -30,8 +29,8 @@ const (
 	// scratchCache bounds what a transaction without an image keeps decoded.
 	scratchCache = 32 << 20
 	// maxAttempts bounds how often Update runs its function; after fairAttempts
-	// conflicts it stops competing with others that lost.
-	maxAttempts  = 24
+	// conflicts it asks for a turn.
+	maxAttempts  = 50
 	fairAttempts = 3
 )
 
@@ -42,7 +41,8 @@ type Image struct {
 	oids     *oids
 	readOnly bool
 	recovery string
-	losers   sync.Mutex // held by an Update that lost fairAttempts times
+	commits  commits
+	turns    turns
 }
 
 // Open opens the image in a folder, or makes a new one there. Only one process
@@ -69,7 +69,7 @@ func over(st store.Store, o Options) *Image {
 	if size <= 0 {
 		size = defaultCache
 	}
-	return &Image{store: st, cache: newCache(size, st.LastTID()), oids: &oids{reserve: st.NewOIDs}, readOnly: o.ReadOnly}
+	return &Image{store: st, cache: newCache(size, st.LastTID()), oids: &oids{reserve: st.NewOIDs}, readOnly: o.ReadOnly, turns: newTurns()}
 }
 
 // View runs fn in a transaction over the newest snapshot that can only read.
@@ -95,23 +95,24 @@ func (im *Image) Update(ctx context.Context, fn func(*Tx) error) (batos.TID, err
 		if !again || attempt == maxAttempts {
 			return tid, err
 		}
-		runtime.Gosched()
 	}
 }
 
-// try is one attempt of Update; alone, it is the only one of those that have
-// lost too often. Again says that the commit conflicted; a conflict that fn
-// finds itself would be found again.
-func (im *Image) try(ctx context.Context, fn func(*Tx) error, alone bool) (tid batos.TID, again bool, err error) {
-	if alone {
-		im.losers.Lock()
-		defer im.losers.Unlock()
+// try is one attempt of Update, with the turn if that is asked for. Again says
+// that the commit conflicted; a conflict that fn finds itself would be found
+// again.
+func (im *Image) try(ctx context.Context, fn func(*Tx) error, turn bool) (tid batos.TID, again bool, err error) {
+	if turn {
+		var end func()
+		turn, end = im.turns.take(ctx)
+		defer end()
 	}
 	tx, err := im.Begin(ctx)
 	if err != nil {
 		return 0, false, err
 	}
 	defer tx.Abort()
+	tx.turn = turn
 	if err := fn(tx); err != nil {
 		return 0, false, err
 	}

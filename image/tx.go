@@ -23,6 +23,7 @@ type Tx struct {
 	cache    *cache
 	oids     *oids
 	readOnly bool
+	turn     bool // others give way to it
 	done     bool
 	doom     error
 	meta     Meta
