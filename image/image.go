@@ -179,6 +179,12 @@ func Scratch(ctx context.Context, snap store.Snapshot) *Tx {
 // Recovery tells in a line what opening found and repaired.
 func (im *Image) Recovery() string { return im.recovery }
 
+// Snapshot is the newest state of the store below the objects, for a
+// transaction of [Scratch], here or in another process. Close it.
+func (im *Image) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	return im.store.Snapshot(ctx)
+}
+
 // LastTID is the newest durable commit, 0 in an empty image.
 func (im *Image) LastTID() batos.TID { return im.store.LastTID() }
 

@@ -43,6 +43,27 @@ func (tx *Tx) Snapshot() batos.TID { return tx.at }
 // ReadOnly reports whether the transaction refuses writes.
 func (tx *Tx) ReadOnly() bool { return tx.readOnly }
 
+// Dirty reports whether the transaction was written to. A write that changes
+// nothing counts; Commit leaves it out.
+func (tx *Tx) Dirty() bool {
+	for _, h := range tx.objects {
+		if h.written() {
+			return true
+		}
+	}
+	for _, st := range tx.trees {
+		if st.fresh {
+			return true
+		}
+		for _, w := range st.writes {
+			if w.kind != writeNone {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // SetMeta says on whose word the transaction is made. It is kept with it.
 func (tx *Tx) SetMeta(m Meta) { tx.meta = m }
 

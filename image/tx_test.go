@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 
 	"batos"
@@ -397,5 +398,42 @@ func TestCacheStaysInBounds(t *testing.T) {
 	}
 	if s := im.Stats(); s.CacheBytes > bound || s.CacheBytes == 0 || s.CacheMisses == 0 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestDiskFails lets the disk fail under a commit. The image goes on serving
+// what was durable, from the cache too, and refuses to commit; after a restart
+// the transaction that failed is there wholly or not at all.
+func TestDiskFails(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpWrite, vfs.OpSync} {
+		t.Run(string(op), func(t *testing.T) {
+			inner := vfs.NewMem()
+			disk := vfs.NewFaulty(inner)
+			im, err := Open(t.Context(), "/image", Options{FS: disk})
+			must(t, err)
+			oid := create(t, im, slots("a", i(1), "b", i(1)))
+			disk.Fail(op, 1, true, syscall.EIO)
+			set := func(tx *Tx) error { must(t, tx.SetSlot(oid, "a", i(2))); return tx.SetSlot(oid, "b", i(2)) }
+			for range 2 {
+				_, err = im.Update(t.Context(), set)
+				wantCode(t, err, batos.StorePoisoned)
+				view(t, im, func(tx *Tx) error {
+					wantSlot(t, tx, oid, "a", i(1))
+					return nil
+				})
+			}
+			_ = im.Close() // it tells of the failure again
+			disk.Heal()
+			im, err = Open(t.Context(), "/image", Options{FS: disk})
+			must(t, err)
+			defer im.Close()
+			view(t, im, func(tx *Tx) error {
+				a, err := intSlot(tx, oid, "a")
+				must(t, err)
+				wantSlot(t, tx, oid, "b", i(a))
+				return nil
+			})
+			update(t, im, set)
+		})
 	}
 }
