@@ -63,7 +63,10 @@ func NewGenerator(c *Corpus, seed uint64) *Generator {
 
 // Sample gives the n-th example.
 func (g *Generator) Sample(n int) Sample {
-	r := rand.New(rand.NewPCG(g.seed, uint64(n)))
+	return g.draw(rand.New(rand.NewPCG(g.seed, uint64(n))))
+}
+
+func (g *Generator) draw(r *rand.Rand) Sample {
 	switch k := r.IntN(100); {
 	case k < partRefuse:
 		return g.refusal(r)

@@ -84,13 +84,14 @@ func (p *parser) grid(lines []string) error {
 				}
 				switch {
 				case f.code != "":
-					fam.Code = []string{"xs = [x for x in " + c.expr + " if " + f.code + "]"}
+					fam.Code = []string{"xs = [x for x in " + c.expr + " if " + f.code + "]", a.code}
+				case c.name == "list":
+					fam.Code = []string{strings.ReplaceAll(a.code, "xs", "$s")}
 				case c.name == "dict":
-					fam.Code = []string{"xs = list(" + c.expr + ")"}
+					fam.Code = []string{strings.NewReplacer("(xs)", "("+c.expr+")", "if xs", "if $s").Replace(a.code)}
 				default:
-					fam.Code = []string{"xs = " + c.expr}
+					fam.Code = []string{"xs = " + c.expr, a.code}
 				}
-				fam.Code = append(fam.Code, a.code)
 				e, err := gridExample(c.name, a.name, f.name)
 				if err != nil {
 					return p.errorf("%w", err)

@@ -1,0 +1,29 @@
+package seedmind
+
+import "fmt"
+
+// Recipe is everything that, together with the corpus, decides the weights.
+type Recipe struct {
+	Seed                     uint64 // of the weights and of the examples
+	Layers, Dim, Heads, FF   int
+	Context                  int // tokens
+	Steps                    int
+	BatchTokens, RowTokens   int // positions of a step, and of one packed row
+	HeadTokens               int // most supervised positions of a step
+	LR, FinalLR, WeightDecay float32
+	Warmup                   int // steps
+}
+
+// Standard is the recipe of the shipped weights.
+func Standard() Recipe {
+	return Recipe{
+		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
+		Steps: 5200, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
+		LR: 3e-3, FinalLR: 1e-4, WeightDecay: 0.05, Warmup: 150,
+	}
+}
+
+func (r Recipe) String() string {
+	type plain Recipe
+	return fmt.Sprintf("%+v", plain(r))
+}
