@@ -36,7 +36,7 @@ func run(args []string) int {
 	}
 	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	root := app.Root()
-	root.AddCommand(up(app), engine(app), doctor(app), version(app))
+	root.AddCommand(up(app, local), engine(app), doctor(app), version(app))
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -33,10 +33,40 @@ type upFlags struct {
 	verbose, quiet   bool
 }
 
-// stopWithin bounds a graceful stop.
-const stopWithin = 20 * time.Second
+// A graceful stop lets the door's requests end for so long, and then the
+// kernel's messages.
+const (
+	doorStops   = time.Second
+	kernelStops = 4 * time.Second
+)
 
-func up(app *cli.App) *cobra.Command {
+// brain is where a server's cognitive core comes from.
+type brain struct {
+	source   func(upFlags) (*kernel.ModelSource, error) // of a first awakening; nil for none
+	profiles []mind.Profile
+	open     func(upFlags) func(context.Context, kernel.Model) (mind.Engine, error)
+}
+
+// local is the engine child with the model in the image.
+var local = brain{
+	source:   modelSource,
+	profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}},
+	open: func(f upFlags) func(context.Context, kernel.Model) (mind.Engine, error) {
+		if f.model == noModel {
+			return nil
+		}
+		return func(ctx context.Context, m kernel.Model) (mind.Engine, error) {
+			return llama.Open(ctx, llama.Config{
+				LibDir: f.lib, ModelPath: m.Path, ModelHash: wire.HashText(m.Blob.Hash), Threads: f.threads, Context: f.context,
+			})
+		}
+	},
+}
+
+// noModel is the value of --model that starts without one.
+const noModel = "none"
+
+func up(app *cli.App, b brain) *cobra.Command {
 	var f upFlags
 	c := &cobra.Command{
 		Use:   "up",
@@ -45,7 +75,7 @@ func up(app *cli.App) *cobra.Command {
 			"The first awakening takes the shipped seed model, or the GGUF file given with --model, into the image; later starts\n" +
 			"load it from there. --model none starts without a model: everything but missions works.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), app, f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), app, b, f) },
 	}
 	c.Flags().StringVar(&f.http, "http", "127.0.0.1:8420", "address of the HTTP door")
 	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, or none")
@@ -57,7 +87,7 @@ func up(app *cli.App) *cobra.Command {
 	return c
 }
 
-func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
+func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
@@ -69,7 +99,7 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 		}
 	}
 
-	model, err := modelSource(f.model)
+	model, err := b.source(f)
 	if err != nil {
 		return err
 	}
@@ -86,6 +116,11 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	address, err := http.Bind(f.http)
+	if err != nil {
+		return err
+	}
+	defer address.Close() // for a start that fails; the door closes it first
 	fresh := im.LastTID() == 0
 	if fresh {
 		say("awakening %s", app.Image())
@@ -98,26 +133,17 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
-	config := kernel.Config{
-		Image: im, Model: model, Profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}}, Trial: trials, Release: release, Log: log,
-	}
-	if f.model != "none" {
-		config.Mind = func(ctx context.Context, m kernel.Model) (mind.Engine, error) {
-			return llama.Open(ctx, llama.Config{
-				LibDir: f.lib, ModelPath: m.Path, ModelHash: wire.HashText(m.Blob.Hash), Threads: f.threads, Context: f.context,
-			})
-		}
-	}
+	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Profiles: b.profiles, Trial: trials, Release: release, Log: log}
 	k, err := kernel.Start(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+		stop, cancel := context.WithTimeout(context.Background(), kernelStops)
 		defer cancel()
 		err = errors.Join(err, k.Close(stop))
 	}()
-	if !fresh && f.model != "" && f.model != "none" {
+	if !fresh && f.model != "" && model != nil {
 		if err := k.UseModel(ctx, *model); err != nil {
 			return err
 		}
@@ -129,14 +155,11 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
 
-	door, err := http.Listen(f.http, http.Config{Kernel: k, Image: im, Dir: dir, Token: token, Release: release, Log: log})
-	if err != nil {
-		return err
-	}
+	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Token: token, Release: release, Log: log})
 	served := make(chan error, 1)
 	go func() { served <- door.Serve() }()
 	defer func() {
-		stop, cancel := context.WithTimeout(context.Background(), stopWithin)
+		stop, cancel := context.WithTimeout(context.Background(), doorStops)
 		defer cancel()
 		err = errors.Join(err, door.Close(stop))
 	}()
@@ -147,6 +170,9 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 	}
 	if fresh && offline == nil {
 		if err := introduce(ctx, app, k, f.quiet); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			say("display_yourself: %s", err)
 		}
 	}
@@ -165,20 +191,21 @@ func serve(ctx context.Context, app *cli.App, f upFlags) (err error) {
 
 // modelSource is what a first awakening imports: the file that was named, or
 // the seed model that ships with the program. It is nil for "none".
-func modelSource(name string) (*kernel.ModelSource, error) {
+func modelSource(f upFlags) (*kernel.ModelSource, error) {
+	name := f.model
 	switch {
-	case name == "none":
+	case name == noModel:
 		return nil, nil
 	case name == "":
 		return &kernel.ModelSource{ID: seedmind.ID, Open: seedmind.Open}, nil
 	case strings.Contains(name, "://"):
 		return nil, batos.Errorf(batos.Invalid, "--model %s: only GGUF files are supported, no servers", name)
 	}
-	file, err := gguf.Open(name)
+	header, err := gguf.Open(name)
 	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "--model %s: %w", name, err)
 	}
-	if err := gguf.CheckModel(file); err != nil {
+	if err := gguf.CheckModel(header); err != nil {
 		return nil, batos.Errorf(batos.Invalid, "--model %s: %w", name, err)
 	}
 	id := strings.TrimSuffix(filepath.Base(name), ".gguf")

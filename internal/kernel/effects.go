@@ -27,7 +27,7 @@ func (k *Kernel) carryOut(f *flight, w *exec.WantedEffect) bool {
 		k.fail(f, batos.Errorf(batos.Denied, "%s would change the world outside; this release allows no such effect", w.Kind))
 		return false
 	}
-	if !f.stored {
+	if !f.stored.Load() {
 		if err := k.keep(k.live(), f, batos.Suspended, nil); err != nil {
 			k.stopped(f, err)
 			return false

@@ -128,7 +128,7 @@ func (k *Kernel) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = ctx.Err()
+		err = batos.Errorf(batos.Timeout, "the system did not come to rest in time (%w); what was under way goes on at the next start", ctx.Err())
 	}
 	k.core.close()
 	k.mu.Lock()

@@ -26,11 +26,18 @@ func newMailboxes(limit int) *mailboxes {
 	return &mailboxes{open: map[batos.OID]*mailbox{}, limit: limit}
 }
 
-// enter waits for the caller's turn with oid. The caller must leave after.
-// It fails with code busy when too many messages are in line, and with the
-// context's error when that ends first.
-func (m *mailboxes) enter(ctx context.Context, oid batos.OID) error {
+// place is a message's place in its receiver's line.
+type place struct {
+	receiver batos.OID
+	turn     chan struct{} // closed when its turn has come; nil if it came at once
+}
+
+// join takes the next place in oid's line, without waiting: who joins first
+// runs first. The caller must await its turn. It fails with code busy when too
+// many messages are in line.
+func (m *mailboxes) join(oid batos.OID) (place, error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	b := m.open[oid]
 	if b == nil {
 		b = &mailbox{}
@@ -38,25 +45,32 @@ func (m *mailboxes) enter(ctx context.Context, oid batos.OID) error {
 	}
 	if !b.busy {
 		b.busy = true
-		m.mu.Unlock()
-		return nil
+		return place{receiver: oid}, nil
 	}
 	if m.waiting >= m.limit {
-		m.mu.Unlock()
-		return batos.Errorf(batos.Busy, "%d messages are waiting already; send again later", m.limit)
+		return place{}, batos.Errorf(batos.Busy, "%d messages are waiting already; send again later", m.limit)
 	}
-	turn := make(chan struct{})
-	b.line = append(b.line, turn)
+	p := place{receiver: oid, turn: make(chan struct{})}
+	b.line = append(b.line, p.turn)
 	m.waiting++
-	m.mu.Unlock()
+	return p, nil
+}
+
+// await waits for the turn of p; the caller must leave after. It fails with
+// the context's error when that ends first, and the place is given up.
+func (m *mailboxes) await(ctx context.Context, p place) error {
+	if p.turn == nil {
+		return nil
+	}
 	select {
-	case <-turn:
+	case <-p.turn:
 		return nil
 	case <-ctx.Done():
 	}
 	m.mu.Lock()
+	b := m.open[p.receiver]
 	for i, t := range b.line {
-		if t == turn {
+		if t == p.turn {
 			b.line = append(b.line[:i], b.line[i+1:]...)
 			m.waiting--
 			m.mu.Unlock()
@@ -64,7 +78,7 @@ func (m *mailboxes) enter(ctx context.Context, oid batos.OID) error {
 		}
 	}
 	m.mu.Unlock()
-	m.leave(oid) // the turn came at the same moment: pass it on
+	m.leave(p.receiver) // the turn came at the same moment: pass it on
 	return ctx.Err()
 }
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"batos"
 	"batos/image"
@@ -38,9 +39,14 @@ type Outcome struct {
 // flight is a message that is not final, in this process. Its fields below mu
 // change under mu; rec belongs to whoever processes the message.
 type flight struct {
+	id     batos.MessageID
+	cycle  batos.OID // the mission it is part of, or 0
 	rec    *record
-	stored bool // the image has a record of it
+	stored atomic.Bool // the image has a record of it
 	ledger *ledger
+
+	ready    chan struct{} // closed when accepted is set, or stored
+	accepted record        // as it came in
 
 	mu     sync.Mutex
 	state  batos.MessageState
@@ -89,7 +95,7 @@ func (f *flight) release(err *batos.Error) {
 		return
 	}
 	f.over = true
-	f.out = Outcome{ID: f.rec.ID, State: f.state, Err: err}
+	f.out = Outcome{ID: f.id, State: f.state, Err: err}
 	close(f.done)
 }
 
@@ -99,43 +105,47 @@ func (f *flight) snapshot() Outcome {
 	if f.over {
 		return f.out
 	}
-	o := Outcome{ID: f.rec.ID, State: f.state, Mission: f.waits}
+	o := Outcome{ID: f.id, State: f.state, Mission: f.waits}
 	if f.asking && f.state == batos.Parked {
 		o.Err = batos.Errorf(batos.ApprovalPending, "a person must approve the method first: batos mission show %s, then approve or reject", f.waits)
 	}
 	return o
 }
 
-// Submit accepts a message and returns its id; [Kernel.Wait] tells the
-// outcome. Submitting an id again changes nothing: the message is the first
-// one's. A message is durable from its first effect, park or commit on.
-func (k *Kernel) Submit(ctx context.Context, r Request) (batos.MessageID, error) {
+// Submit accepts a message and tells where it is, without waiting for its
+// outcome; [Kernel.Wait] does. A message that is not final when Submit returns
+// is durable. Submitting an id again changes nothing: the message is the first
+// one's.
+func (k *Kernel) Submit(ctx context.Context, r Request) (Outcome, error) {
 	f, err := k.submit(ctx, r)
 	if err != nil {
-		return "", err
+		return Outcome{}, err
 	}
-	return f.rec.ID, nil
+	if err := k.retain(f); err != nil {
+		return Outcome{}, err
+	}
+	return f.snapshot(), nil
 }
 
-// Send is Submit and Wait.
+// Send is Submit and Wait. When ctx ends first it gives what is known so far
+// and an error of code timeout; the message lives on, and is durable.
 func (k *Kernel) Send(ctx context.Context, r Request) (Outcome, error) {
 	f, err := k.submit(ctx, r)
 	if err != nil {
 		return Outcome{}, err
 	}
-	return wait(ctx, f)
+	return k.wait(ctx, f)
 }
 
-// Wait gives the outcome of a message once it is final. When ctx ends first
-// it gives what is known so far and an error of code timeout; the message
-// lives on. not_found means that no such message is known: it was never
+// Wait gives the outcome of a message once it is final; when ctx ends first,
+// as Send. not_found means that no such message is known: it was never
 // accepted, or it only read.
 func (k *Kernel) Wait(ctx context.Context, id batos.MessageID) (Outcome, error) {
 	k.mu.Lock()
 	f := k.flights[id]
 	k.mu.Unlock()
 	if f != nil {
-		return wait(ctx, f)
+		return k.wait(ctx, f)
 	}
 	rec, err := k.record(ctx, id)
 	if err != nil {
@@ -158,29 +168,32 @@ func (k *Kernel) Peek(ctx context.Context, id batos.MessageID) (Outcome, error) 
 	return k.Wait(ctx, id)
 }
 
-func wait(ctx context.Context, f *flight) (Outcome, error) {
+func (k *Kernel) wait(ctx context.Context, f *flight) (Outcome, error) {
 	select {
 	case <-f.done:
 		return f.snapshot(), nil
 	default:
 	}
-	select {
-	case <-f.done:
-		return f.snapshot(), nil
-	case <-f.ask:
-		if o := f.snapshot(); o.Err != nil {
-			return o, nil
+	ask := f.ask
+	for {
+		select {
+		case <-f.done:
+			return f.snapshot(), nil
+		case <-ask:
+			if o := f.snapshot(); o.Err != nil {
+				return o, nil
+			}
+			ask = nil // a person has decided meanwhile
+		case <-ctx.Done():
+			if err := k.retain(f); err != nil {
+				return Outcome{}, err
+			}
+			o := f.snapshot()
+			if o.State.Final() {
+				return o, nil
+			}
+			return o, batos.Errorf(batos.Timeout, "message %s is still %s; it lives on, ask for it by its id", o.ID, o.State)
 		}
-	case <-ctx.Done():
-		o := f.snapshot()
-		return o, batos.Errorf(batos.Timeout, "message %s is still %s; it lives on, ask for it by its id", o.ID, o.State)
-	}
-	select {
-	case <-f.done:
-		return f.snapshot(), nil
-	case <-ctx.Done():
-		o := f.snapshot()
-		return o, batos.Errorf(batos.Timeout, "message %s is still %s; it lives on, ask for it by its id", o.ID, o.State)
 	}
 }
 
@@ -224,73 +237,153 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	}
 	args := codec.EncodeArgs(r.Args, r.Kwargs)
 
-	k.mu.Lock()
-	f := k.flights[r.ID]
-	k.mu.Unlock()
-	if f != nil {
+	// The id is claimed before the image is asked for it: of two requests with
+	// one id, only one can find that it is new.
+	rec := &record{
+		Message: batos.Message{ID: r.ID, Lineage: r.ID, Sender: r.Sender, Selector: sel, Args: args, Authority: r.Authority},
+		State:   batos.Queued, Received: k.now(), Synthesis: r.Synthesis, Left: k.config.Lineage,
+	}
+	f, claimed := k.claim(rec, false)
+	if !claimed {
 		return f, nil
 	}
 	var known *record
-	var target batos.OID
 	err = k.im.View(ctx, func(tx *image.Tx) error {
 		if known, err = loadRecord(tx, r.ID); err != nil || known != nil {
 			return err
 		}
-		target, err = resolve(tx, r.Target)
+		rec.Target, err = resolve(tx, r.Target)
 		return err
 	})
 	if err != nil {
+		k.land(f, Outcome{ID: r.ID, State: batos.Failed, Err: asError(err, batos.Busy)})
 		return nil, err
 	}
 	if known != nil {
-		f := &flight{rec: known, done: make(chan struct{}), ask: make(chan struct{})}
-		f.finish(outcomeOf(known))
+		k.land(f, outcomeOf(known))
 		return f, nil
 	}
-	rec := &record{
-		Message: batos.Message{ID: r.ID, Lineage: r.ID, Sender: r.Sender, Target: target, Selector: sel, Args: args, Authority: r.Authority},
-		State:   batos.Queued, Received: k.now(), Synthesis: r.Synthesis, Left: k.config.Lineage,
-	}
-	return k.take(rec, false), nil
+	k.accept(f)
+	return f, nil
 }
 
-// take makes a flight of rec and begins to process it, unless a message of
-// that id is in flight already: then it is that one.
-func (k *Kernel) take(rec *record, stored bool) *flight {
-	k.mu.Lock()
-	if f := k.flights[rec.ID]; f != nil {
-		k.mu.Unlock()
-		return f
-	}
-	f := k.board(rec, stored)
-	k.mu.Unlock()
-	if rec.State != batos.Parked {
+// accept begins to process a message that came in.
+func (k *Kernel) accept(f *flight) {
+	f.accepted = *f.rec
+	close(f.ready)
+	k.start(f)
+}
+
+// take makes a flight of a record in the image and begins to process it,
+// unless a message of that id is in flight already.
+func (k *Kernel) take(rec *record) {
+	if f, claimed := k.claim(rec, true); claimed {
 		k.start(f)
 	}
-	return f
+}
+
+// claim makes a flight of rec, or gives the one of its id.
+func (k *Kernel) claim(rec *record, stored bool) (f *flight, claimed bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.flights[rec.ID]; f != nil {
+		return f, false
+	}
+	return k.board(rec, stored), true
 }
 
 // board makes a flight; k.mu is held.
 func (k *Kernel) board(rec *record, stored bool) *flight {
-	f := &flight{rec: rec, stored: stored, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}), ledger: k.ledgers.open(rec.Lineage, rec.Left)}
+	f := &flight{
+		id: rec.ID, cycle: rec.Cycle, rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
+		ledger: k.ledgers.open(rec.Lineage, rec.Left), ready: make(chan struct{}),
+	}
+	if stored {
+		f.stored.Store(true)
+		close(f.ready)
+	}
 	k.flights[rec.ID] = f
 	return f
 }
 
-// start processes f in a goroutine of its own.
+// start takes a place in the receiver's line and processes f in a goroutine of
+// its own.
 func (k *Kernel) start(f *flight) {
+	p, err := k.boxes.join(f.rec.Target)
 	k.work.Add(1)
 	go func() {
 		defer k.work.Done()
-		k.process(f)
+		k.process(f, p, err)
 	}()
+}
+
+// vanish takes a message out of flight that leaves no trace in the image. It
+// answers false if it left one already: it was retained.
+func (k *Kernel) vanish(f *flight) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f.stored.Load() {
+		return false
+	}
+	delete(k.flights, f.id)
+	return true
 }
 
 // land ends a flight with its outcome.
 func (k *Kernel) land(f *flight, o Outcome) {
 	k.mu.Lock()
-	delete(k.flights, f.rec.ID)
+	delete(k.flights, f.id)
 	k.mu.Unlock()
 	k.ledgers.close(f.rec.Lineage)
 	f.finish(o)
+}
+
+// retain makes a message durable that is neither final nor kept yet. It is the
+// promise behind every answer that says that a message lives on.
+//
+// The message may be processed meanwhile. If its own commit comes first there
+// is nothing to retain; if it ended and left no trace, what was retained is
+// taken back.
+func (k *Kernel) retain(f *flight) error {
+	select {
+	case <-f.ready:
+	case <-f.done:
+		return nil
+	}
+	if f.stored.Load() || f.snapshot().State.Final() {
+		return nil
+	}
+	rec := f.accepted
+	rec.Left = f.ledger.have()
+	_, err := k.im.Update(k.live(), func(tx *image.Tx) error {
+		if known, err := loadRecord(tx, rec.ID); err != nil || known != nil {
+			return err
+		}
+		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: "accepted"})
+		return k.enlist(tx, &rec)
+	})
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	flying := k.flights[f.id] == f
+	if flying {
+		f.stored.Store(true)
+	}
+	k.mu.Unlock()
+	if flying {
+		return nil
+	}
+	_, err = k.im.Update(k.live(), func(tx *image.Tx) error {
+		known, err := loadRecord(tx, rec.ID)
+		if err != nil || known == nil || known.State != batos.Queued {
+			return err
+		}
+		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: "it left no trace"})
+		if err := tx.Delete(recordOID(rec.ID)); err != nil {
+			return err
+		}
+		return k.delist(tx, rec.ID)
+	})
+	return err
 }

@@ -79,12 +79,13 @@ func (k *Kernel) park(ctx context.Context, f *flight, missing *method.NotUnderst
 		return err
 	}
 	f.mu.Lock()
-	f.rec, f.stored, f.state, f.waits = &rec, true, batos.Parked, cycle
+	f.rec, f.state, f.waits = &rec, batos.Parked, cycle
+	f.stored.Store(true)
 	f.mu.Unlock()
 	k.Events.publish(Event{Kind: "mission", Mission: cycle, Message: rec.ID, Data: new(dict).str("receiver", who).
 		str("selector", string(missing.Selector)).bool("joined", len(first) == 0).value()})
 	for _, r := range first {
-		k.take(r, true)
+		k.take(r)
 	}
 	return nil
 }
@@ -162,7 +163,8 @@ func (k *Kernel) wake(id batos.MessageID) {
 		return
 	}
 	f.mu.Lock()
-	f.rec, f.stored, f.state, f.waits = rec, true, rec.State, 0
+	f.rec, f.state, f.waits = rec, rec.State, 0
+	f.stored.Store(true)
 	f.mu.Unlock()
 	k.start(f)
 }

@@ -158,12 +158,12 @@ func TestAJoinedMessageThatFailsItsTrialGetsItsOwnError(t *testing.T) {
 	w := awakened(t, setup{script: script})
 	w.new("counter", "", slot("count", num(1)))
 	ctx := context.Background()
-	good, err := w.k.Submit(ctx, request("counter", "increment_by", num(2)))
+	good, err := w.submit(request("counter", "increment_by", num(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	parked(t, w, good)
-	bad, err := w.k.Submit(ctx, request("counter", "increment_by", object.Str("two")))
+	bad, err := w.submit(request("counter", "increment_by", object.Str("two")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestAPersonApprovesMethodsOnProtectedObjects(t *testing.T) {
 	source := "def shout(self):\n    return self.name.upper()\n"
 	w := awakened(t, setup{script: writing(source)})
 	ctx := context.Background()
-	id, err := w.k.Submit(ctx, request("genesis_obj", "shout"))
+	id, err := w.submit(request("genesis_obj", "shout"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestAPersonApprovesMethodsOnProtectedObjects(t *testing.T) {
 func TestARejectedMethodIsACorrection(t *testing.T) {
 	w := awakened(t, setup{script: writing("def shout(self):\n    return self.name.upper()\n")})
 	ctx := context.Background()
-	id, err := w.k.Submit(ctx, request("genesis_obj", "shout"))
+	id, err := w.submit(request("genesis_obj", "shout"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestACancelledMissionEndsItsMessages(t *testing.T) {
 	w := awakened(t, setup{script: script})
 	w.new("counter", "", slot("count", num(3)))
 	ctx := context.Background()
-	id, err := w.k.Submit(ctx, request("counter", "increment_by", num(4)))
+	id, err := w.submit(request("counter", "increment_by", num(4)))
 	if err != nil {
 		t.Fatal(err)
 	}

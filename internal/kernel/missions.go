@@ -148,7 +148,7 @@ func (k *Kernel) Cancel(ctx context.Context, p Person, cycle batos.OID) error {
 	}
 	k.mu.Lock()
 	for _, f := range k.flights {
-		if f.rec.Cycle == cycle {
+		if f.cycle == cycle {
 			f.doom()
 		}
 	}
@@ -177,7 +177,9 @@ func (k *Kernel) order(ctx context.Context, p Person, to batos.OID, sel batos.Se
 		Message: batos.Message{ID: id, Lineage: id, Sender: p.Name, Target: to, Selector: sel, Args: args, Authority: batos.Person},
 		State:   batos.Queued, Received: k.now(), Left: k.config.Lineage,
 	}
-	o, err := wait(ctx, k.take(rec, false))
+	f, _ := k.claim(rec, false) // the id is new
+	k.accept(f)
+	o, err := k.wait(ctx, f)
 	if err == nil && o.Err != nil {
 		err = o.Err
 	}

@@ -39,14 +39,20 @@ func turnOf(c *exec.Call) *turn {
 // A message holds its receiver's mailbox while it runs and at no other time:
 // effects and missions are waited for outside. So a step of this loop is: run
 // in a fresh transaction; commit, or keep what must survive and wait.
-func (k *Kernel) process(f *flight) {
-	for {
-		if err := k.boxes.enter(k.ctx, f.rec.Target); err != nil {
+//
+// The first place in line was taken when the message was: so messages of one
+// sender to one receiver begin in the order in which they came.
+func (k *Kernel) process(f *flight, first place, err error) {
+	for p := first; ; p, err = k.boxes.join(f.rec.Target) {
+		if err == nil {
+			err = k.boxes.await(k.ctx, p)
+		}
+		if err != nil {
 			k.interrupted(f, err)
 			return
 		}
 		wanted := k.attempt(k.live(), f)
-		k.boxes.leave(f.rec.Target)
+		k.boxes.leave(p.receiver)
 		if wanted == nil || !k.carryOut(f, wanted) {
 			return
 		}
@@ -55,7 +61,7 @@ func (k *Kernel) process(f *flight) {
 
 // interrupted ends f's time in this process when its turn never came.
 func (k *Kernel) interrupted(f *flight, err error) {
-	if errors.Is(context.Cause(k.ctx), errStopping) && f.stored {
+	if errors.Is(context.Cause(k.ctx), errStopping) && f.stored.Load() {
 		return // Close releases who waits; the next start takes it up
 	}
 	k.fail(f, asError(err, batos.Busy))
@@ -139,14 +145,19 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 			outgoing = append(outgoing, r)
 		}
 	}
-	writes := tx.Dirty()
-	if writes || f.stored {
+	if tx.Dirty() || f.stored.Load() {
+		// Whether it is among those to resume is asked in the transaction: it
+		// may have been retained while it ran.
+		listed, err := tx.Exists(recordOID(rec.ID))
+		if err != nil {
+			return err
+		}
 		rec.Finished = k.now()
 		k.sample(tx, f, &rec)
 		if err := rec.save(tx); err != nil {
 			return err
 		}
-		if f.stored {
+		if listed {
 			if err := k.delist(tx, rec.ID); err != nil {
 				return err
 			}
@@ -155,8 +166,8 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 		if _, err := tx.Commit(ctx); err != nil {
 			return err
 		}
-	} else {
-		tx.Abort()
+	} else if tx.Abort(); !k.vanish(f) {
+		return batos.Errorf(batos.Conflict, "message %s was retained while it ended", rec.ID) // run again: now it leaves a record
 	}
 	f.rec = &rec
 	f.ledger.take(out.Usage)
@@ -171,7 +182,7 @@ func (k *Kernel) after(t *turn, outgoing []*record) {
 		k.Events.publish(e)
 	}
 	for _, r := range outgoing {
-		k.take(r, true)
+		k.take(r)
 	}
 	for _, o := range t.failed {
 		k.mu.Lock()
@@ -225,7 +236,8 @@ func (k *Kernel) keep(ctx context.Context, f *flight, state batos.MessageState, 
 	if err != nil {
 		return err
 	}
-	f.rec, f.stored = &rec, true
+	f.rec = &rec
+	f.stored.Store(true)
 	f.setState(state)
 	return nil
 }
@@ -241,7 +253,7 @@ func (k *Kernel) fail(f *flight, failure *batos.Error) {
 	if failure.Code == batos.Cancelled {
 		rec.State = batos.Ended
 	}
-	if f.stored {
+	if f.stored.Load() || !k.vanish(f) {
 		_, err := k.im.Update(k.live(), func(tx *image.Tx) error {
 			tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: "failed"})
 			if err := rec.save(tx); err != nil {
@@ -262,7 +274,7 @@ func (k *Kernel) fail(f *flight, failure *batos.Error) {
 // a poisoned store, or a kernel that stops. What was durable stays so.
 func (k *Kernel) stopped(f *flight, err error) {
 	if errors.Is(context.Cause(k.ctx), errStopping) {
-		if f.stored {
+		if !k.vanish(f) {
 			return
 		}
 		err = batos.Errorf(batos.Busy, "the system is stopping; the message was not carried out")

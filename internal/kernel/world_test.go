@@ -138,6 +138,11 @@ func (w *world) sendRequest(r Request) (object.Value, *batos.Error) {
 	return o.Value, o.Err
 }
 
+func (w *world) submit(r Request) (batos.MessageID, error) {
+	o, err := w.k.Submit(context.Background(), r)
+	return o.ID, err
+}
+
 func (w *world) want(v object.Value, err *batos.Error, want object.Value) {
 	w.t.Helper()
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/big"
 	"strconv"
@@ -175,6 +177,9 @@ func ParseValue(data []byte) (object.Value, error) {
 func badJSON(d *json.Decoder, err error) error {
 	if batos.CodeOf(err) != "" {
 		return err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return batos.Errorf(batos.Invalid, "bad JSON: it ends in the middle, after %d bytes", d.InputOffset())
 	}
 	return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %w", d.InputOffset(), err)
 }

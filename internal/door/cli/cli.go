@@ -12,9 +12,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"batos"
 	"batos/internal/wire"
@@ -23,8 +26,9 @@ import (
 
 // Exit statuses beside those of error codes.
 const (
-	exitUsage    = 2
-	exitNoServer = 4
+	exitUsage       = 2
+	exitNoServer    = 4
+	exitInterrupted = 130
 )
 
 // App is one call of the program.
@@ -46,6 +50,7 @@ func (a *App) Root() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error { return checkText(c.Flags(), args) }
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
@@ -58,6 +63,24 @@ func (a *App) Root() *cobra.Command {
 	p.StringVar(&a.server, "server", a.env("BATOS_SERVER", wire.DefaultServer), "server to talk to (BATOS_SERVER)")
 	root.AddCommand(a.send(), a.new(), a.set(), a.def(), a.inspect(), a.eval(), a.mission(), a.status())
 	return root
+}
+
+// fileFlags name files, which may be called anything.
+var fileFlags = []string{"image", "model", "lib"}
+
+// checkText accepts what can be said in JSON.
+func checkText(flags *pflag.FlagSet, args []string) (err error) {
+	for _, s := range args {
+		if !utf8.ValidString(s) {
+			return batos.Errorf(batos.Invalid, "argument %.60q is not UTF-8", s)
+		}
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(fileFlags, f.Name) && !utf8.ValidString(f.Value.String()) {
+			err = batos.Errorf(batos.Invalid, "--%s is not UTF-8", f.Name)
+		}
+	})
+	return err
 }
 
 func (a *App) env(name, or string) string {
@@ -80,18 +103,22 @@ func (a *App) Fail(err error) int {
 	switch {
 	case errors.Is(err, wire.ErrNoServer):
 		exit = exitNoServer
+	case code == "" && errors.Is(err, context.Canceled):
+		exit = exitInterrupted
 	case code != "":
 		exit = code.Exit()
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), "arg(s)"):
 		code, exit = batos.Invalid, exitUsage
-	case errors.Is(err, context.Canceled):
-		return 130
+		err = fmt.Errorf("%w; see batos --help", err)
 	}
 	if a.json {
 		if code == "" {
 			code = "internal"
-			if exit == exitNoServer {
+			switch exit {
+			case exitNoServer:
 				code = "no_server"
+			case exitInterrupted:
+				code = batos.Cancelled
 			}
 		}
 		a.print(wire.Problem{Error: wire.Error{Code: code, Message: err.Error()}})
@@ -101,7 +128,14 @@ func (a *App) Fail(err error) int {
 	return exit
 }
 
-func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n  ") }
+// oneLine makes one line of what a message or a library had to say.
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(l)
+	}
+	return strings.Join(lines, "; ")
+}
 
 // print writes v as indented JSON.
 func (a *App) print(v any) {

@@ -34,10 +34,11 @@ func (a *App) value(arg string) (wire.Value, error) {
 	return wire.Value{Value: v}, nil
 }
 
-// looksLikeJSON tells a list or object that was mistyped from a plain word.
+// looksLikeJSON tells a list, object or quoted string that was mistyped from a
+// plain word. A word that really begins so is written as JSON, in quotes.
 func looksLikeJSON(s string) bool {
 	s = strings.TrimSpace(s)
-	return strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") || strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]")
+	return s != "" && strings.Contains(`{["`, s[:1])
 }
 
 func (a *App) send() *cobra.Command {

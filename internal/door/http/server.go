@@ -4,6 +4,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"batos"
 	"batos/image"
@@ -50,16 +52,31 @@ type Server struct {
 	cancel context.CancelFunc // ends event streams
 }
 
-// Listen binds address ("127.0.0.1:8420"). An address that is taken or makes
-// no sense is an error of one line.
-func Listen(address string, c Config) (*Server, error) {
+// Bind takes an address ("127.0.0.1:8420"). One that is taken or makes no
+// sense is an error of one line.
+func Bind(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, batos.Errorf(batos.Busy, "the address %s is taken: another batos up may run there; give --http another port", address)
+	}
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, batos.Errorf(batos.Busy, "the address %s is taken: another batos up may run there; give --http another port", address)
-		}
 		return nil, batos.Errorf(batos.Invalid, "cannot listen on %s: %w", address, err)
 	}
+	return l, nil
+}
+
+// Listen is Bind and New.
+func Listen(address string, c Config) (*Server, error) {
+	l, err := Bind(address)
+	if err != nil {
+		return nil, err
+	}
+	return New(l, c), nil
+}
+
+// New makes a door of an address that was bound. Who connects before Serve
+// waits for it.
+func New(l net.Listener, c Config) *Server {
 	s := &Server{config: c, listen: l, host: l.Addr().String()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
@@ -68,7 +85,7 @@ func Listen(address string, c Config) (*Server, error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
-	return s, nil
+	return s
 }
 
 // URL is where the door answers.
@@ -162,11 +179,17 @@ func read(r *http.Request, into any) error {
 		}
 		return batos.Errorf(batos.Invalid, "the request could not be read: %w", err)
 	}
-	d := json.NewDecoder(strings.NewReader(string(body)))
+	if !utf8.Valid(body) {
+		return batos.Errorf(batos.Invalid, "bad JSON: the request is not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		if batos.CodeOf(err) != "" {
 			return err
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return batos.Errorf(batos.Invalid, "bad JSON: the request ends in the middle, after %d bytes", len(body))
 		}
 		return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %w", d.InputOffset(), err)
 	}
@@ -201,11 +224,16 @@ func (s *Server) send(r *http.Request) (any, error) {
 	for _, name := range sortedKeys(in.Kwargs) {
 		req.Kwargs = append(req.Kwargs, object.Slot{Name: name, Value: orNone(in.Kwargs[name].Value)})
 	}
-	id, err := s.config.Kernel.Submit(r.Context(), req)
-	if err != nil {
-		return nil, err
+	if !(in.Wait > 0) {
+		o, err := s.config.Kernel.Submit(r.Context(), req)
+		if err != nil {
+			return nil, err
+		}
+		return outcome(o), nil
 	}
-	return s.outcome(r.Context(), id, in.Wait)
+	ctx, cancel := waiting(r.Context(), in.Wait)
+	defer cancel()
+	return answered(s.config.Kernel.Send(ctx, req))
 }
 
 func orNone(v object.Value) object.Value {
@@ -228,18 +256,26 @@ func (s *Server) message(r *http.Request) (any, error) {
 
 // outcome waits up to that many seconds for a message.
 func (s *Server) outcome(ctx context.Context, id batos.MessageID, seconds float64) (any, error) {
-	k := s.config.Kernel
-	if seconds <= 0 {
-		o, err := k.Peek(ctx, id)
+	if !(seconds > 0) {
+		o, err := s.config.Kernel.Peek(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		return outcome(o), nil
 	}
-	wait, cancel := context.WithTimeout(ctx, min(maxWait, time.Duration(seconds*float64(time.Second))))
+	ctx, cancel := waiting(ctx, seconds)
 	defer cancel()
-	o, err := k.Wait(wait, id)
-	if err != nil && batos.CodeOf(err) != batos.Timeout {
+	return answered(s.config.Kernel.Wait(ctx, id))
+}
+
+// waiting is ctx for that many seconds, at most maxWait.
+func waiting(ctx context.Context, seconds float64) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(min(maxWait.Seconds(), seconds)*float64(time.Second)))
+}
+
+// answered is the outcome after a wait; one that is not final yet is no error.
+func answered(o kernel.Outcome, err error) (any, error) {
+	if err != nil && (batos.CodeOf(err) != batos.Timeout || o.ID == "") {
 		return nil, err
 	}
 	return outcome(o), nil
