@@ -9,100 +9,6 @@ import (
 	"batos/object"
 )
 
-// shapeItems is how many items of a container are looked at for its shape.
-const shapeItems = 32
-
-// shapeOf says what kind of value v is, without its value: lists by what
-// their items have in common, dicts with string keys as records when they are
-// items of a list, else as maps.
-func shapeOf(v object.Value) mind.Shape {
-	switch v := v.(type) {
-	case object.None:
-		return mind.Shape{Kind: mind.NoneShape}
-	case object.Bool:
-		return mind.Shape{Kind: mind.BoolShape}
-	case object.Int, object.Counter:
-		return mind.Shape{Kind: mind.IntShape}
-	case object.Float:
-		return mind.Shape{Kind: mind.FloatShape}
-	case object.Str:
-		return mind.Shape{Kind: mind.StrShape}
-	case *object.List:
-		return mind.Shape{Kind: mind.ListShape, Elem: commonShape(v.Items)}
-	case *object.Tuple:
-		return mind.Shape{Kind: mind.ListShape, Elem: commonShape(v.Items)}
-	case *object.Set:
-		return mind.Shape{Kind: mind.ListShape, Elem: commonShape(v.Items)}
-	case *object.Dict:
-		values := make([]object.Value, 0, len(v.Entries))
-		for _, e := range v.Entries {
-			values = append(values, e.Value)
-		}
-		s := mind.Shape{Kind: mind.DictShape, Elem: commonShape(values)}
-		if s.Elem != nil && s.Elem.Kind == mind.AnyShape && len(v.Entries) <= shapeItems {
-			s.Fields, _ = recordFields(v) // values of several kinds: more a record than a map
-		}
-		return s
-	case object.Ref:
-		return mind.Shape{Kind: mind.ObjShape}
-	}
-	return mind.Shape{Kind: mind.AnyShape}
-}
-
-// commonShape is the shape that all items share, any if they differ, nil for
-// none. Dicts that share their string keys are records.
-func commonShape(items []object.Value) *mind.Shape {
-	if len(items) > shapeItems {
-		items = items[:shapeItems]
-	}
-	var common *mind.Shape
-	for _, it := range items {
-		s := shapeOf(it)
-		if d, ok := it.(*object.Dict); ok {
-			if fields, ok := recordFields(d); ok {
-				s.Elem, s.Fields = nil, fields
-			}
-		}
-		switch {
-		case common == nil:
-			common = &s
-		case len(common.Fields) > 0 && len(s.Fields) > 0:
-			common.Fields = sharedFields(common.Fields, s.Fields)
-		case common.Kind != s.Kind:
-			return &mind.Shape{Kind: mind.AnyShape}
-		}
-	}
-	return common
-}
-
-func recordFields(d *object.Dict) ([]mind.NamedShape, bool) {
-	var out []mind.NamedShape
-	for _, e := range d.Entries {
-		k, ok := e.Key.(object.Str)
-		if !ok {
-			return nil, false
-		}
-		out = append(out, mind.NamedShape{Name: string(k), Shape: shapeOf(e.Value)})
-	}
-	return out, len(out) > 0
-}
-
-func sharedFields(a, b []mind.NamedShape) []mind.NamedShape {
-	var out []mind.NamedShape
-	for _, x := range a {
-		for _, y := range b {
-			if x.Name != y.Name {
-				continue
-			}
-			if x.Shape.Kind != y.Shape.Kind {
-				x.Shape = mind.Shape{Kind: mind.AnyShape}
-			}
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
 // shapeValue and shapeFrom carry a shape through the image as a dict.
 func shapeValue(s mind.Shape) *object.Dict {
 	d := new(dict).str("kind", string(s.Kind))
@@ -163,11 +69,11 @@ const maxExample = 2000
 func briefOf(tx *image.Tx, receiver batos.OID, sel batos.Selector, args []object.Value, kwargs []object.Slot) (*object.Dict, error) {
 	argShapes := &object.List{}
 	for _, a := range args {
-		argShapes.Items = append(argShapes.Items, shapeValue(shapeOf(a)))
+		argShapes.Items = append(argShapes.Items, shapeValue(mind.ShapeOf(a)))
 	}
 	var kwShapes []mind.NamedShape
 	for _, kw := range kwargs {
-		kwShapes = append(kwShapes, mind.NamedShape{Name: kw.Name, Shape: shapeOf(kw.Value)})
+		kwShapes = append(kwShapes, mind.NamedShape{Name: kw.Name, Shape: mind.ShapeOf(kw.Value)})
 	}
 	return factsOf(tx, receiver, sel, argShapes, namedValues(kwShapes))
 }
@@ -212,7 +118,7 @@ func factsOf(tx *image.Tx, receiver batos.OID, sel batos.Selector, args, kwargs 
 				if foreign || slot.Name == "self_written" || slot.Name == "doc" {
 					continue
 				}
-				slots = append(slots, mind.NamedShape{Name: slot.Name, Shape: shapeOf(v)})
+				slots = append(slots, mind.NamedShape{Name: slot.Name, Shape: mind.ShapeOf(v)})
 				example = append(example, slot.Name+" = "+object.Text(v, 200))
 			}
 		}

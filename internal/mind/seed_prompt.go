@@ -12,7 +12,7 @@ import (
 // text, "#0" a field's name, %~ the receiver's name, and a, b, c are the
 // arguments.
 //
-//	$0:int $1:[rec]{#0:str^name,#1:n}
+//	$0:int$1:[rec]{#0:str^name,#1:n}
 //	_increase$0_by(n)
 //
 // Limits of what the model was shown.
@@ -76,9 +76,6 @@ func (p SeedPrompt) Text() string {
 	var b strings.Builder
 	field := 0
 	for i, s := range p.Slots {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
 		b.WriteByte('$')
 		b.WriteString(strconv.Itoa(i))
 		b.WriteByte(':')

@@ -1,0 +1,98 @@
+package mind
+
+import "batos/object"
+
+// shapeItems is how many items of a container are looked at for its shape.
+const shapeItems = 32
+
+// ShapeOf says what kind of value v is, without its value: lists by what
+// their items have in common, dicts with string keys as records when they are
+// items of a list, else as maps.
+func ShapeOf(v object.Value) Shape {
+	switch v := v.(type) {
+	case object.None:
+		return Shape{Kind: NoneShape}
+	case object.Bool:
+		return Shape{Kind: BoolShape}
+	case object.Int, object.Counter:
+		return Shape{Kind: IntShape}
+	case object.Float:
+		return Shape{Kind: FloatShape}
+	case object.Str:
+		return Shape{Kind: StrShape}
+	case *object.List:
+		return Shape{Kind: ListShape, Elem: commonShape(v.Items)}
+	case *object.Tuple:
+		return Shape{Kind: ListShape, Elem: commonShape(v.Items)}
+	case *object.Set:
+		return Shape{Kind: ListShape, Elem: commonShape(v.Items)}
+	case *object.Dict:
+		values := make([]object.Value, 0, len(v.Entries))
+		for _, e := range v.Entries {
+			values = append(values, e.Value)
+		}
+		s := Shape{Kind: DictShape, Elem: commonShape(values)}
+		if s.Elem != nil && s.Elem.Kind == AnyShape && len(v.Entries) <= shapeItems {
+			s.Fields, _ = recordFields(v) // values of several kinds: more a record than a map
+		}
+		return s
+	case object.Ref:
+		return Shape{Kind: ObjShape}
+	}
+	return Shape{Kind: AnyShape}
+}
+
+// commonShape is the shape that all items share, any if they differ, nil for
+// none. Dicts that share their string keys are records.
+func commonShape(items []object.Value) *Shape {
+	if len(items) > shapeItems {
+		items = items[:shapeItems]
+	}
+	var common *Shape
+	for _, it := range items {
+		s := ShapeOf(it)
+		if d, ok := it.(*object.Dict); ok {
+			if fields, ok := recordFields(d); ok {
+				s.Elem, s.Fields = nil, fields
+			}
+		}
+		switch {
+		case common == nil:
+			common = &s
+		case len(common.Fields) > 0 && len(s.Fields) > 0:
+			common.Fields = sharedFields(common.Fields, s.Fields)
+		case common.Kind != s.Kind:
+			return &Shape{Kind: AnyShape}
+		}
+	}
+	return common
+}
+
+func recordFields(d *object.Dict) ([]NamedShape, bool) {
+	var out []NamedShape
+	for _, e := range d.Entries {
+		k, ok := e.Key.(object.Str)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, NamedShape{Name: string(k), Shape: ShapeOf(e.Value)})
+	}
+	return out, len(out) > 0
+}
+
+func sharedFields(a, b []NamedShape) []NamedShape {
+	var out []NamedShape
+	for _, x := range a {
+		for _, y := range b {
+			if x.Name != y.Name {
+				continue
+			}
+			if x.Shape.Kind != y.Shape.Kind {
+				x.Shape = Shape{Kind: AnyShape}
+			}
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
