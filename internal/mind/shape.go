@@ -61,6 +61,8 @@ func commonShape(items []object.Value) *Shape {
 			common = &s
 		case len(common.Fields) > 0 && len(s.Fields) > 0:
 			common.Fields = sharedFields(common.Fields, s.Fields)
+		case common.Kind != s.Kind && common.number() && s.number():
+			common.Kind = FloatShape
 		case common.Kind != s.Kind:
 			return &Shape{Kind: AnyShape}
 		}
@@ -87,7 +89,11 @@ func sharedFields(a, b []NamedShape) []NamedShape {
 			if x.Name != y.Name {
 				continue
 			}
-			if x.Shape.Kind != y.Shape.Kind {
+			switch {
+			case x.Shape.Kind == y.Shape.Kind:
+			case x.Shape.number() && y.Shape.number():
+				x.Shape = Shape{Kind: FloatShape}
+			default:
 				x.Shape = Shape{Kind: AnyShape}
 			}
 			out = append(out, x)
@@ -96,3 +102,5 @@ func sharedFields(a, b []NamedShape) []NamedShape {
 	return out
 }
 
+// number reports whether the value is a number.
+func (s Shape) number() bool { return s.Kind == IntShape || s.Kind == FloatShape }
