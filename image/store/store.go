@@ -3,7 +3,8 @@
 // revisions (oid, tid, bytes, references, blobs), orders commits, and gives
 // snapshots. It must be satisfiable by an embedded log and by SQL.
 //
-// Read in this order: [Store], [Snapshot], [Changes], [Write].
+// Read in this order: [Store], [Snapshot], [Changes], [Write]; then what a
+// store may do besides: [Packer], [Verifier], [Backer].
 //
 // Every implementation passes the conformance suite in storetest.
 package store
@@ -21,7 +22,8 @@ type Store interface {
 	// Snapshot gives a view of everything committed up to now, and nothing
 	// later. Close it: an open snapshot holds back pack.
 	Snapshot(ctx context.Context) (Snapshot, error)
-	// SnapshotAt gives the view as of tid (the newest commit not after it).
+	// SnapshotAt gives the view as of tid (the newest commit not after it). In
+	// a past that was packed its TID may be that of no commit.
 	SnapshotAt(ctx context.Context, tid batos.TID) (Snapshot, error)
 	// LastTID is the newest durable commit, 0 in an empty store.
 	LastTID() batos.TID
@@ -39,9 +41,12 @@ type Store interface {
 	NewBlob(ctx context.Context) (BlobWriter, error)
 	// OpenBlob opens a committed blob by its content hash.
 	OpenBlob(ctx context.Context, hash BlobHash) (Blob, error)
-	// History yields the revisions of one object, newest first.
+	// History yields the revisions of one object, newest first, without those
+	// that were packed away (see [Revision.Gap]).
 	History(ctx context.Context, oid batos.OID) iter.Seq2[Revision, error]
-	// Transactions yields commits with from <= TID <= to, oldest first.
+	// Transactions yields commits with from <= TID <= to, oldest first, without
+	// the revisions that were packed away (see [Transaction.Packed]) and those
+	// of which nothing is left.
 	Transactions(ctx context.Context, from, to batos.TID) iter.Seq2[*Transaction, error]
 	// Wait returns the newest durable TID once it is greater than after, or
 	// the context's error.
@@ -55,7 +60,9 @@ type Store interface {
 type Snapshot interface {
 	TID() batos.TID
 	// Load gives the newest revision not after TID. An error with code
-	// not_found if there is none or it is a deletion. Data must not be changed.
+	// not_found if there is none or it is a deletion; with code packed if it
+	// was packed away, which a snapshot is safe from that was open before, and
+	// one of the past is not. Data must not be changed.
 	Load(ctx context.Context, oid batos.OID) (Revision, error)
 	Close() error
 }
@@ -104,6 +111,7 @@ type Revision struct {
 	Refs   []batos.OID
 	Blobs  []BlobHash
 	Delete bool
+	Gap    bool // in a history: revisions right before this one were packed away
 }
 
 // Transaction is one commit as it stands in the log.
@@ -111,6 +119,7 @@ type Transaction struct {
 	TID       batos.TID
 	Meta      []byte
 	Revisions []Revision
+	Packed    int // how many more revisions it had
 }
 
 // BlobHash is the SHA-256 of a blob's content.
@@ -138,8 +147,10 @@ type Blob interface {
 	Verify(ctx context.Context) error
 }
 
-// Stats are sizes in numbers and bytes.
+// Stats are sizes in numbers and bytes. [Stats.Warnings] reads them.
 type Stats struct {
-	Objects, Transactions int64
-	LogBytes, BlobBytes   int64
+	Objects, Transactions int64 // that exist, that the log still holds
+	LogBytes, BlobBytes   int64 // on the disk
+	DiskFree, DiskTotal   int64 // where the store is; 0: not known
+	Growth                int64 // of the log in bytes a day, over the last GrowthWindow
 }
