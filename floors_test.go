@@ -36,7 +36,6 @@ var floors = map[string]int{
 	"batos/internal/quarantine":    7,
 	"batos/internal/forge":         7,
 	"batos/seedmind":               8,
-	"batos/seedmind/families":      7,
 	"batos/internal/kernel":        8,
 	"batos/internal/wire":          9,
 	"batos/internal/door/http":     10,
