@@ -154,6 +154,12 @@ func passable(v starlark.Value, seen map[starlark.Value]bool) error {
 				return err
 			}
 		}
+	case *starlark.Set:
+		for e := range v.Elements() {
+			if err := passable(e, seen); err != nil {
+				return err
+			}
+		}
 	case *starlark.Dict:
 		if seen[v] {
 			return nil

@@ -116,6 +116,9 @@ func (x *run) perform() (object.Value, error) {
 	if n := size(v); n > x.runner.config.Answer {
 		return nil, batos.Errorf(batos.Limit, "the answer of %s has %d bytes; %d are allowed", x.req.Message.Selector, n, x.runner.config.Answer)
 	}
+	if err := object.Check(v); err != nil {
+		return nil, err
+	}
 	if err := x.journal.cut(); err != nil {
 		return nil, err
 	}

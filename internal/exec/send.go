@@ -259,6 +259,16 @@ func (x *run) post(recv batos.OID, sel batos.Selector, args []object.Value, kwar
 	if m.Hop+1 > x.req.Lineage.Hops {
 		return x.failure(batos.Errorf(batos.Limit, "a message sent for later may be at most %d hops from its request", x.req.Lineage.Hops))
 	}
+	for _, a := range args {
+		if err := object.Check(a); err != nil {
+			return err
+		}
+	}
+	for _, kw := range kwargs {
+		if err := object.Check(kw.Value); err != nil {
+			return err
+		}
+	}
 	data := codec.EncodeArgs(args, kwargs)
 	if x.written += int64(len(data)); x.written > x.req.Lineage.Written {
 		return x.failure(spent("bytes written", x.req.Lineage.Written))
@@ -279,9 +289,10 @@ func (x *run) post(recv batos.OID, sel batos.Selector, args []object.Value, kwar
 	return nil
 }
 
-// laterID names the n-th message that a message sends for later.
+// laterID names the n-th message that a message sends for later. The ids that
+// clients choose have no slash, so none of them can be this one.
 func laterID(id batos.MessageID, n int) batos.MessageID {
 	buf := append([]byte(id), 0)
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(buf, uint64(n)))
-	return batos.MessageID("m" + hex.EncodeToString(sum[:16]))
+	return batos.MessageID("later/" + hex.EncodeToString(sum[:16]))
 }

@@ -124,7 +124,7 @@ func auditOf(source string, sel batos.Selector) error {
 
 // primAudit: audit_(cycle, source) answers {ok, code, error}.
 func (k *Kernel) primAudit(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 2, 2); err != nil {
+	if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
 	}
 	d, err := loadDocket(c.Tx(), docketOID(refOf(c.Args()[0])))
@@ -151,11 +151,8 @@ func verdictDict(err error, answer object.Value, verdict batos.OID) *object.Dict
 // primTrial: try_(cycle, source) has the source tried and answers
 // {ok, code, error, answer, verdict}.
 func (k *Kernel) primTrial(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 2, 2); err != nil {
+	if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
-	}
-	if c.Authority() < batos.Genesis {
-		return nil, batos.Errorf(batos.Denied, "only the workflow may ask for a trial")
 	}
 	return c.Effect(exec.EffectTrial, false, new(dict).set("cycle", c.Args()[0]).set("source", c.Args()[1]).value())
 }
@@ -252,7 +249,7 @@ func needsApproval(tx *image.Tx, receiver batos.OID, sel batos.Selector) (bool, 
 // primNeedsApproval: needs_approval_(cycle) tells whether a person decides,
 // and if so lets who waits know.
 func (k *Kernel) primNeedsApproval(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 1, 1); err != nil {
+	if err := ofWorkflow(c, 1); err != nil {
 		return nil, err
 	}
 	d, err := loadDocket(c.Tx(), docketOID(refOf(c.Args()[0])))
@@ -279,16 +276,13 @@ func (k *Kernel) primNeedsApproval(c *exec.Call) (object.Value, error) {
 // primInstall: install_(cycle, attempt) puts the attempt's source into the
 // receiver's slot, with its provenance, if the gate's own records allow it.
 func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 2, 2); err != nil {
+	if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
 	}
 	tx := c.Tx()
 	t := turnOf(c)
 	if t == nil {
 		return nil, batos.Errorf(batos.Denied, "nothing is installed in a trial")
-	}
-	if c.Authority() < batos.Genesis {
-		return nil, batos.Errorf(batos.Denied, "only the workflow of a mission may install what it wrote")
 	}
 	cycle := refOf(c.Args()[0])
 	attempt := fieldsOf(c.Args()[1])

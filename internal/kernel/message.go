@@ -213,27 +213,12 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	if k.closed.Load() {
 		return nil, batos.Errorf(batos.Busy, "the system is stopping")
 	}
-	sel, err := batos.ParseSelector(r.Selector)
+	sel, err := admit(&r)
 	if err != nil {
 		return nil, err
 	}
-	if sel[0] == '_' && !r.Underscore {
-		return nil, batos.Errorf(batos.Denied, "selector %q begins with an underscore: that needs a token with admin scope", sel)
-	}
 	if r.ID == "" {
 		r.ID = batos.NewMessageID()
-	} else if len(r.ID) > batos.MaxSelector {
-		return nil, batos.Errorf(batos.Invalid, "a message id has at most %d characters", batos.MaxSelector)
-	}
-	for _, v := range r.Args {
-		if err := object.Check(v); err != nil {
-			return nil, err
-		}
-	}
-	for _, kw := range r.Kwargs {
-		if err := object.Check(kw.Value); err != nil {
-			return nil, err
-		}
 	}
 	args := codec.EncodeArgs(r.Args, r.Kwargs)
 

@@ -72,6 +72,9 @@ func checkSlot(name string, v object.Value) error {
 	if object.IsVolatile(name) {
 		return batos.Errorf(batos.Invalid, "%s is volatile: it lives in one process and cannot be stored", quote(name))
 	}
+	if err := checkGiven(v); err != nil {
+		return err
+	}
 	if !object.IsParent(name) {
 		return nil
 	}

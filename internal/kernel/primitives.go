@@ -51,6 +51,18 @@ func arity(c *exec.Call, least, most int) error {
 	return nil
 }
 
+// ofWorkflow demands n arguments and the authority of the workflow's own code:
+// what is of a mission is not for generated code, nor for what it sends to.
+func ofWorkflow(c *exec.Call, n int) error {
+	if err := arity(c, n, n); err != nil {
+		return err
+	}
+	if a := c.Authority(); a < batos.Genesis {
+		return batos.Errorf(batos.Denied, "%s is for the workflow of missions; code of %s authority may not send it", c.Selector(), a)
+	}
+	return nil
+}
+
 func plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -202,7 +214,7 @@ func (k *Kernel) primBrief(c *exec.Call) (object.Value, error) {
 
 // primNote: note_(kind, details) tells those who watch, once this is committed.
 func (k *Kernel) primNote(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 2, 2); err != nil {
+	if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
 	}
 	details, ok := c.Args()[1].(*object.Dict)
@@ -219,11 +231,8 @@ func (k *Kernel) primNote(c *exec.Call) (object.Value, error) {
 // waits, in the transaction of the state that was entered. failure is None or
 // {code, text}.
 func (k *Kernel) primEnd(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 2, 2); err != nil {
+	if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
-	}
-	if c.Authority() < batos.Genesis {
-		return nil, batos.Errorf(batos.Denied, "only the workflow itself may end a mission")
 	}
 	t := turnOf(c)
 	if t == nil {
