@@ -6,7 +6,7 @@
 //
 //   - families/*.txt is what the model is taught: families of methods, each
 //     with the phrases people use for it, its code, and examples that prove
-//     the code. [Load] reads them into a [Corpus]. families/README.md says how
+//     the code. [Load] reads them into a [Corpus]. README.md says how
 //     to add one.
 //   - A [Meaning] is one way to name one family for given types of slots and
 //     arguments. [Corpus.Read] finds the meaning of a prompt, if it has one;

@@ -25,7 +25,7 @@ type Generator struct {
 	seed     uint64
 	families []*Family // those to draw from, some several times
 	held     func(Meaning) bool
-	world    func() *World
+	strict   bool // no words put in or left out
 }
 
 // Parts of the training, of 100 examples.
@@ -36,7 +36,7 @@ const (
 
 // NewGenerator makes the generator of training examples.
 func NewGenerator(c *Corpus, seed uint64) *Generator {
-	g := &Generator{c: c, seed: seed, held: func(m Meaning) bool { return m.Held }, world: NewWorld}
+	g := &Generator{c: c, seed: seed, held: func(m Meaning) bool { return m.Held }}
 	for _, f := range c.Families {
 		times := 3
 		switch {
@@ -118,7 +118,7 @@ func (g *Generator) prompt(r *rand.Rand, f *Family) (p, bare mind.SeedPrompt, ok
 	b.build(form, extra)
 	bare = mind.SeedPrompt{Slots: b.slots, Args: types[r.IntN(len(types))], Words: b.words(g.c, words)}
 	p = bare
-	if r.IntN(6) == 0 {
+	if !g.strict && r.IntN(6) == 0 {
 		p.Words = loosen(r, slices.Clone(bare.Words))
 	}
 	return p, bare, len(p.Words) > 0

@@ -32,14 +32,20 @@ const selectorForTrials batos.Selector = "m"
 
 // newReference compiles the sample's answer with plain names.
 func newReference(s Sample) (*reference, error) {
-	ref := &reference{sample: s, world: NewWorld()}
+	var slots, fields []string
 	for i, slot := range s.Prompt.Slots {
-		ref.slots = append(ref.slots, fmt.Sprintf("slot_%d", i))
+		slots = append(slots, fmt.Sprintf("slot_%d", i))
 		for range slot.Fields {
-			ref.fields = append(ref.fields, fmt.Sprintf("field_%d", len(ref.fields)))
+			fields = append(fields, fmt.Sprintf("field_%d", len(fields)))
 		}
 	}
-	source, err := mind.SeedSource(selectorForTrials, s.Prompt, ref.slots, ref.fields, "thing", s.Answer)
+	return s.reference(slots, fields, "thing")
+}
+
+// reference compiles the sample's answer for an object with these names.
+func (s Sample) reference(slots, fields []string, receiver string) (*reference, error) {
+	ref := &reference{sample: s, slots: slots, fields: fields, world: NewWorld()}
+	source, err := mind.SeedSource(selectorForTrials, s.Prompt, slots, fields, receiver, s.Answer)
 	if err != nil {
 		return nil, err
 	}

@@ -209,3 +209,19 @@ func (n *seedNames) shape() string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Source makes a method of an answer in the model's form, for evaluation.
+func (s Seed) Source(t Task, body string) (string, error) {
+	n, err := s.names(t)
+	if err != nil {
+		return "", err
+	}
+	return n.source(t.Selector, body)
+}
+
+// WithCutoff gives the profile with another bound of confidence, for
+// calibration.
+func (s Seed) WithCutoff(bound float64) *Seed {
+	s.minConfidence = bound
+	return &s
+}

@@ -255,3 +255,16 @@ var affinities = []struct{ verbs, slots []string }{
 	{strings.Fields("louder quieter"), strings.Fields("volume loudness")},
 	{strings.Fields("brighten dim"), strings.Fields("brightness")},
 }
+
+// SeedRoleOf is the role that a name gives away for a value of type t, or "".
+func SeedRoleOf(name string, t SeedType) string { return roleOf(name, t) }
+
+// SeedRoleWords are names that give a role away.
+func SeedRoleWords(role string) []string {
+	for _, r := range seedRoles {
+		if r.role == role {
+			return slices.Clone(r.words)
+		}
+	}
+	return nil
+}
