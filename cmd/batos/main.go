@@ -21,9 +21,10 @@ import (
 // release is the version of the binary; the build sets it.
 var release = "0.1.0-dev"
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(run(os.Args[1:], local)) }
 
-func run(args []string) int {
+// run is the program with a brain for batos up; it gives the exit status.
+func run(args []string, b brain) int {
 	if len(args) > 0 && args[0] == quarantine.Command {
 		return quarantine.ChildMain(kernel.RegisterForTrials) // before anything is set up: a trial starts in milliseconds
 	}
@@ -36,7 +37,7 @@ func run(args []string) int {
 	}
 	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	root := app.Root()
-	root.AddCommand(up(app, local), engine(app), doctor(app), version(app))
+	root.AddCommand(up(app, b), engine(app), doctor(app), version(app))
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -23,7 +24,7 @@ func (a *App) value(arg string) (wire.Value, error) {
 	}
 	v, err := wire.ParseValue([]byte(s))
 	if err != nil {
-		if batos.CodeOf(err) == batos.Invalid && looksLikeJSON(s) {
+		if json.Valid([]byte(s)) || looksLikeJSON(s) {
 			return wire.Value{}, batos.Errorf(batos.Invalid, "argument %.60q: %w", s, err)
 		}
 		if strings.ToValidUTF8(s, "") != s {
@@ -108,6 +109,9 @@ func (a *App) send() *cobra.Command {
 }
 
 func (a *App) outcome(o *wire.Outcome) error {
+	if o.Value == nil && batos.MessageState(o.State) == batos.Done {
+		o.Value = &wire.Value{Value: object.None{}} // null was its answer
+	}
 	if a.json {
 		a.print(o)
 		if o.Error != nil {

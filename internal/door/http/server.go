@@ -171,11 +171,15 @@ func read(r *http.Request, into any) error {
 	if mt, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mt) != "application/json" {
 		return batos.Errorf(batos.Invalid, "send application/json, not %.60q", mt)
 	}
+	tooLarge := batos.Errorf(batos.Limit, "the request is larger than %d MiB; large data belongs in a blob", maxBody>>20)
+	if r.ContentLength > maxBody {
+		return tooLarge
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
 		var big *http.MaxBytesError
 		if errors.As(err, &big) {
-			return batos.Errorf(batos.Limit, "the request is larger than %d MiB", maxBody>>20)
+			return tooLarge
 		}
 		return batos.Errorf(batos.Invalid, "the request could not be read: %w", err)
 	}
