@@ -150,6 +150,13 @@ func (tx *Tx) treeState(id batos.OID) (*treeState, error) {
 	if id == 0 {
 		return nil, batos.Errorf(batos.NotFound, "oid 0 is no tree")
 	}
+	if tx.under != nil && tx.under.trees[id] != nil {
+		if tx.trees == nil {
+			tx.trees = map[batos.OID]*treeState{}
+		}
+		tx.trees[id] = tx.under.trees[id].above()
+		return tx.trees[id], nil
+	}
 	rev, err := tx.load(id)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type Tx struct {
 	done     bool
 	doom     error
 	meta     Meta
+	under    *Tx // what it reads first, with what is written there: a branch
 
 	objects map[batos.OID]*handle
 	last    *handle // the one used last: most reads come in runs
@@ -178,8 +179,27 @@ func (tx *Tx) object(oid batos.OID) (*handle, error) {
 	if err := tx.usable(); err != nil {
 		return nil, err
 	}
+	h, err := tx.find(oid)
+	if err != nil {
+		return nil, err
+	}
+	if tx.objects == nil || tx.readOnly && len(tx.objects) >= maxHandles {
+		tx.objects = map[batos.OID]*handle{}
+	}
+	tx.objects[oid] = h
+	tx.last = h
+	return h, nil
+}
+
+// find makes the handle of an object that the transaction has not used yet.
+func (tx *Tx) find(oid batos.OID) (*handle, error) {
 	if oid == 0 {
 		return nil, batos.Errorf(batos.NotFound, "oid 0 is no object")
+	}
+	if tx.under != nil {
+		if h := tx.under.objects[oid]; h != nil {
+			return h.above(), nil
+		}
 	}
 	rev, err := tx.load(oid)
 	if err != nil {
@@ -188,13 +208,7 @@ func (tx *Tx) object(oid batos.OID) (*handle, error) {
 	if rev != nil && rev.state == nil {
 		return nil, batos.Errorf(batos.NotFound, "%s is part of a tree, not an object", oid)
 	}
-	if tx.objects == nil || tx.readOnly && len(tx.objects) >= maxHandles {
-		tx.objects = map[batos.OID]*handle{}
-	}
-	h := &handle{oid: oid, base: rev}
-	tx.objects[oid] = h
-	tx.last = h
-	return h, nil
+	return &handle{oid: oid, base: rev}, nil
 }
 
 // existing is object for those that must exist.

@@ -48,6 +48,10 @@ type objectDeed struct{ was, is *object.State } // nil: not there
 
 type keyDeed struct{ was, is string } // encoded values; "": not there
 
+func newDeed() *deed {
+	return &deed{objects: map[batos.OID]objectDeed{}, trees: map[batos.OID]map[string]keyDeed{}}
+}
+
 // deed finds out what tid did.
 func (im *Image) deed(ctx context.Context, tid batos.TID) (*deed, error) {
 	var done *store.Transaction
@@ -60,12 +64,15 @@ func (im *Image) deed(ctx context.Context, tid batos.TID) (*deed, error) {
 	if done == nil {
 		return nil, batos.Errorf(batos.NotFound, "there is no transaction %s", tid)
 	}
+	if done.Packed > 0 {
+		return nil, errPacked(tid)
+	}
 	before, err := im.store.SnapshotAt(ctx, tid-1)
 	if err != nil {
 		return nil, err
 	}
 	defer before.Close()
-	d := &deed{objects: map[batos.OID]objectDeed{}, trees: map[batos.OID]map[string]keyDeed{}}
+	d := newDeed()
 	for _, r := range done.Revisions {
 		var was, is *revision
 		old, err := before.Load(ctx, r.OID)
@@ -84,13 +91,18 @@ func (im *Image) deed(ctx context.Context, tid batos.TID) (*deed, error) {
 		}
 		d.note(r.OID, was, is)
 	}
+	d.settle()
+	return d, nil
+}
+
+// settle drops keys that came out as they were.
+func (d *deed) settle() {
 	for id, keys := range d.trees {
 		maps.DeleteFunc(keys, func(_ string, k keyDeed) bool { return k.was == k.is })
 		if len(keys) == 0 {
 			delete(d.trees, id)
 		}
 	}
-	return d, nil
 }
 
 // note adds one record. Entries that only moved from page to page cancel out:
