@@ -63,6 +63,7 @@ type Request struct {
 	Adapter    string  // content hash of a LoRA adapter; "" is the base model
 	Text       string  // a raw prompt; special tokens spelled out in it are recognised
 	Tokens     []int32 // a prompt already in tokens
+	Gloss      string  // what Tokens say, for people and for provenance; engines ignore it
 	Chat       []Turn  // a conversation; the engine applies the model's chat template
 	Grammar    string  // GBNF with a rule named root that the answer must match; "" is none
 	Stop       []string

@@ -159,6 +159,7 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 	}
 	r := Request{
 		Tokens:     append([]int32{mark}, s.tok.Encode(n.prompt.Text())...),
+		Gloss:      n.prompt.Text(),
 		StopTokens: []int32{SeedEnd},
 		MaxTokens:  seedAnswer,
 	}
