@@ -187,30 +187,13 @@ var extraTypes = []mind.SeedType{mind.SeedInt, mind.SeedInt, mind.SeedInt, mind.
 	mind.SeedFloat, mind.SeedNumbers, mind.SeedStrs, mind.SeedStrs, mind.SeedList, mind.SeedNumberMap, mind.SeedStrMap, mind.SeedMap,
 	mind.SeedRecords, mind.SeedRecord, mind.SeedNone, mind.SeedObj, mind.SeedAny}
 
-var numberRoles, textRoles = func() (numbers, texts []string) {
-	for _, r := range mind.SeedRoles() {
-		switch r {
-		case "first", "last", "title", "author", "name":
-			texts = append(texts, r)
-		default:
-			numbers = append(numbers, r)
-		}
-	}
-	return numbers, texts
-}()
-
 // role draws what the name of a value gives away.
 func (b *builder) role(t mind.SeedType) string {
-	if b.r.IntN(100) < 60 {
+	roles := mind.SeedRolesOf(t)
+	if len(roles) == 0 || b.r.IntN(100) < 60 || isContainer(t) && b.r.IntN(2) == 0 {
 		return ""
 	}
-	switch t {
-	case mind.SeedInt, mind.SeedFloat, mind.SeedNumber:
-		return numberRoles[b.r.IntN(len(numberRoles))]
-	case mind.SeedStr:
-		return textRoles[b.r.IntN(len(textRoles))]
-	}
-	return ""
+	return roles[b.r.IntN(len(roles))]
 }
 
 // slot draws a slot for a specification; fields gives the number of each field
@@ -303,7 +286,8 @@ func (b *builder) words(c *Corpus, phrase []string) []string {
 			}
 		case isPlaceholder(w):
 			if k := strings.IndexByte(slotLetters, w[1]); k >= 0 {
-				w = "$" + itoa(b.meant[k])
+				numbers := numbersOf(w, b.slots[b.meant[k]].Type)
+				w = "$" + itoa(b.meant[k]) + numbers[b.r.IntN(len(numbers))]
 			} else {
 				w = "#" + itoa(b.fields[strings.IndexByte(fieldLetters, w[1])])
 			}

@@ -74,8 +74,12 @@ func (p *parser) grid(lines []string) error {
 					return p.errorf("%w", err)
 				}
 				fam.Forms = forms
+				words := a.words
+				if c.name == "records" || c.name == "only" {
+					words, _, _ = strings.Cut(words, "|") // the oldest of records is a record, not its age
+				}
 				for _, ph := range c.phrases {
-					ph = strings.ReplaceAll(strings.ReplaceAll(ph, "AGG", a.words), "FIL", f.words)
+					ph = strings.ReplaceAll(strings.ReplaceAll(ph, "FIL", f.words), "AGG", words)
 					l, err := p.cl.line(ph)
 					if err != nil {
 						return p.errorf("%w", err)

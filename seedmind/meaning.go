@@ -1,7 +1,6 @@
 package seedmind
 
 import (
-	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
@@ -139,7 +138,8 @@ func (c *Corpus) claimForm(f *Family, form Form) {
 						if !told(form, slots, fields, words) {
 							return
 						}
-						c.enter(keyOf(shape, aliased(words, slots, fields), args), r, heldPhrase(f, words) || heldCell(f))
+						held := heldPhrase(f, words) || heldCell(f)
+						aliased(form, words, slots, fields, func(words []string) { c.enter(keyOf(shape, words, args), r, held) })
 					})
 				}
 			}
@@ -196,7 +196,9 @@ func (s SlotSpec) field(letter int) (FieldSpec, bool) {
 // those that the phrase does not name and that look alike stand in the order
 // of their letters.
 func told(form Form, slots, fields []int, words []string) bool {
-	named := func(letter byte) bool { return slices.Contains(words, "{"+string(letter)+"}") }
+	named := func(letter byte) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return isPlaceholder(w) && w[1] == letter })
+	}
 	last := map[string]int{}
 	for _, k := range slots {
 		if named(slotLetters[k]) {
@@ -241,22 +243,37 @@ func shapeKey(form Form, slots, fields []int) string {
 	return b.String()
 }
 
-// aliased writes a phrase with aliases counted among the meant slots.
-func aliased(words []string, slots, fields []int) []string {
+// aliased calls yield with the phrase in aliases counted among the meant
+// slots, in every number that its names can have.
+func aliased(form Form, words []string, slots, fields []int, yield func([]string)) {
 	out := make([]string, len(words))
-	for i, w := range words {
-		if isPlaceholder(w) {
-			if k := strings.IndexByte(slotLetters, w[1]); k >= 0 {
-				w = "$" + string('0'+rune(slices.Index(slots, k)))
-			} else if k := strings.IndexByte(fieldLetters, w[1]); k >= 0 {
-				w = "#" + string('0'+rune(slices.Index(fields, k)))
-			} else {
-				w = mind.SeedThing
-			}
+	var walk func(i int)
+	walk = func(i int) {
+		if i == len(words) {
+			yield(out)
+			return
 		}
-		out[i] = w
+		w := words[i]
+		if !isPlaceholder(w) {
+			out[i] = w
+			walk(i + 1)
+			return
+		}
+		if k := strings.IndexByte(slotLetters, w[1]); k >= 0 {
+			for _, number := range numbersOf(w, form[k].Type) {
+				out[i] = "$" + itoa(slices.Index(slots, k)) + number
+				walk(i + 1)
+			}
+			return
+		}
+		if k := strings.IndexByte(fieldLetters, w[1]); k >= 0 {
+			out[i] = "#" + itoa(slices.Index(fields, k))
+		} else {
+			out[i] = mind.SeedThing
+		}
+		walk(i + 1)
 	}
-	return out
+	walk(0)
 }
 
 func keyOf(shape string, words []string, args []mind.SeedType) uint64 {
@@ -295,7 +312,7 @@ func (c *Corpus) readAll(p mind.SeedPrompt) (Meaning, bool) {
 			return Meaning{}, false
 		}
 		if w[0] == '$' {
-			fmt.Sscanf(w, "$%d", &meant)
+			meant = number(w[1:])
 			words[i] = "$"
 		}
 	}
@@ -344,14 +361,11 @@ func (s *search) named() {
 		at += len(slot.Fields)
 	}
 	for _, w := range s.p.Words {
-		var k int
 		switch w[0] {
 		case '$':
-			fmt.Sscanf(w, "$%d", &k)
-			s.namedSlots = append(s.namedSlots, k)
+			s.namedSlots = append(s.namedSlots, number(w[1:]))
 		case '#':
-			fmt.Sscanf(w, "#%d", &k)
-			s.namedFields = append(s.namedFields, k)
+			s.namedFields = append(s.namedFields, number(w[1:]))
 		}
 	}
 }
@@ -417,14 +431,11 @@ func (s *search) fields(chosen []int) {
 func (s *search) try(chosen, fields []int) {
 	words := make([]string, len(s.p.Words))
 	for i, w := range s.p.Words {
-		var k int
 		switch w[0] {
 		case '$':
-			fmt.Sscanf(w, "$%d", &k)
-			w = "$" + string('0'+rune(slices.Index(chosen, k)))
+			w = "$" + itoa(slices.Index(chosen, number(w[1:]))) + numberMark(w)
 		case '#':
-			fmt.Sscanf(w, "#%d", &k)
-			w = "#" + string('0'+rune(slices.Index(fields, k)))
+			w = "#" + itoa(slices.Index(fields, number(w[1:])))
 		}
 		words[i] = w
 	}
@@ -444,6 +455,14 @@ func (s *search) try(chosen, fields []int) {
 	walk(0, "", 0)
 }
 
+// numberMark gives what follows an alias's digits.
+func numberMark(w string) string {
+	if strings.HasSuffix(w, mind.SeedOne) {
+		return mind.SeedOne
+	}
+	return ""
+}
+
 func rolesOf(role string) []string {
 	if role == "" {
 		return []string{""}
@@ -451,11 +470,15 @@ func rolesOf(role string) []string {
 	return []string{role, ""}
 }
 
+// used weighs how much a role tells.
 func used(role string) int {
-	if role == "" {
+	switch role {
+	case "":
 		return 0
+	case onlyNumber:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // fieldRoles extends shape by the chosen fields of a slot.

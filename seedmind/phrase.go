@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"batos"
+	"batos/internal/mind"
 )
 
 // Line is one line of phrases: at each place one of several choices, and a
@@ -110,5 +111,32 @@ func isWord(w string) bool {
 }
 
 func isPlaceholder(w string) bool {
-	return len(w) == 3 && w[0] == '{' && w[2] == '}' && strings.IndexByte(slotLetters+fieldLetters+"~", w[1]) >= 0
+	if len(w) < 3 || w[0] != '{' || w[len(w)-1] != '}' {
+		return false
+	}
+	if len(w) == 4 {
+		return strings.IndexByte(slotLetters, w[1]) >= 0 && (w[2] == inSingular || w[2] == inPlural)
+	}
+	return len(w) == 3 && strings.IndexByte(slotLetters+fieldLetters+"~", w[1]) >= 0
+}
+
+// {s1} is the slot's name in the singular, {sn} as it is; for slots that hold
+// one value both are {s}.
+const (
+	inSingular = '1'
+	inPlural   = 'n'
+)
+
+// numbersOf gives the ways in which a placeholder of a slot may be written
+// after its alias: "" and mind.SeedOne.
+func numbersOf(w string, t mind.SeedType) []string {
+	switch {
+	case !isContainer(t):
+		return []string{""}
+	case w[2] == inSingular:
+		return []string{mind.SeedOne}
+	case w[2] == inPlural:
+		return []string{""}
+	}
+	return []string{"", mind.SeedOne}
 }

@@ -3,6 +3,7 @@ package seedmind
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"batos"
@@ -126,8 +127,13 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 	n := namer{c: c, r: r, used: map[string]bool{}}
 	t := mind.Task{Kind: mind.Method, Receiver: "thing_" + pseudoWord(r)}
 	var slots, fields []string
-	for _, slot := range s.Prompt.Slots {
+	for i, slot := range s.Prompt.Slots {
 		name := n.name(slot.Role, slot.Type)
+		if slices.Contains(s.Prompt.Words, "$"+itoa(i)+mind.SeedOne) && mind.SeedSingular(name) == name {
+			if name += "s"; mind.SeedRoleOf(name, slot.Type) != slot.Role || mind.SeedSingular(name) == name {
+				return Problem{}, false
+			}
+		}
 		slots = append(slots, name)
 		shape := shapeOfType(slot.Type)
 		if slot.Type == mind.SeedRecords || slot.Type == mind.SeedRecord {
@@ -242,7 +248,10 @@ func (n *namer) selector(words, slots, fields []string) string {
 	for _, w := range words {
 		switch w[0] {
 		case '$':
-			w = slots[number(w[1:])]
+			one := strings.HasSuffix(w, mind.SeedOne)
+			if w = slots[number(w[1:])]; one {
+				w = mind.SeedSingular(w)
+			}
 		case '#':
 			w = fields[number(w[1:])]
 		case '~':
@@ -258,9 +267,10 @@ func (n *namer) selector(words, slots, fields []string) string {
 	return strings.Join(out, "_")
 }
 
+// number reads the digits that s begins with.
 func number(s string) int {
 	n := 0
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
 		n = 10*n + int(s[i]-'0')
 	}
 	return n

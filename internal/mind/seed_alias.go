@@ -36,7 +36,7 @@ func wordSet(s string) map[string]bool {
 
 // lastRoles are roles of slots that a bare verb is not about: increment on
 // {limit, count} means count.
-var lastRoles = wordSet("limit floor rate discount year")
+var lastRoles = wordSet("limit floor rate discount year current")
 
 // alias takes the names out of a task.
 func (lex lexicon) alias(t Task) (*seedNames, error) {
@@ -63,11 +63,11 @@ func (lex lexicon) alias(t Task) (*seedNames, error) {
 			slots = append(slots, newNamedSlot(s))
 		}
 	}
-	marks := lex.mark(words, slots)
+	marks := lex.mark(words, slots, len(t.Args)+len(t.Kwargs))
 	slots = arrange(slots, words, marks)
 	n.number(slots)
 	lex.spell(n, words, slots, marks)
-	if len(n.prompt.Words) == 0 || len(n.prompt.Words) > SeedMaxWords {
+	if len(n.unknown) == 0 && (len(n.prompt.Words) == 0 || len(n.prompt.Words) > SeedMaxWords) {
 		return nil, batos.Errorf(batos.Refused, "%s has %d words; the seed model reads 1 to %d", t.Selector, len(n.prompt.Words), SeedMaxWords)
 	}
 	return n, nil
@@ -110,22 +110,28 @@ func newNamedSlot(s NamedShape) namedSlot {
 
 // mark says what a word of the selector stands for.
 type mark struct {
-	slot, field int // field -1: the slot itself; slot -1: no name
-	words       int // how many words of the selector it takes
+	slot, field int  // field -1: the slot itself; slot -1: no name
+	words       int  // how many words of the selector it takes
+	one         bool // the name of several things, in the singular
 	negated     bool
 	made        bool // a verb that makes it so: lock for locked
 }
 
+// verbs are nouns too: vote_for is about voting, also where a slot is called
+// votes.
+var verbs = wordSet("vote count score rank order list record log tag mark rate like view play move hit visit click note call bid bet answer reply comment post report review label sort name water color open close lock start stop lap win point book load total sum average max min all get")
+
 // mark finds slots and fields in the words of a selector.
-func (lex lexicon) mark(words []string, slots []namedSlot) map[int]mark {
+func (lex lexicon) mark(words []string, slots []namedSlot, args int) map[int]mark {
 	marks := map[int]mark{}
 	for i := range slots {
 		slots[i].id = i
 	}
 	for at := 0; at < len(words); {
 		m, ok := bestName(words, at, slots)
-		if ok && m.words == 1 && (at == 0 && len(words) == 1 || at == 0 && lex.words[words[0]] && lex.namedLater(words, slots) || connectives[words[at]]) {
-			ok = false
+		if ok && m.words == 1 {
+			verb := at == 0 && (len(words) == 1 && m.field < 0 || lex.words[words[0]] && lex.namedLater(words, slots) && !lex.subject(words) || m.one && args > 0 && verbs[words[0]])
+			ok = !verb && !connectives[words[at]]
 		}
 		if !ok {
 			at++
@@ -136,6 +142,12 @@ func (lex lexicon) mark(words []string, slots []namedSlot) map[int]mark {
 	}
 	lex.markParts(words, slots, marks)
 	return marks
+}
+
+// subject reports whether the first word is what a phrase is about, not what
+// to do: salary in salary_by_department.
+func (lex lexicon) subject(words []string) bool {
+	return len(words) > 2 && connectives[words[1]] && !verbs[words[0]] && !verbs[singular(words[0])]
 }
 
 func (lex lexicon) namedLater(words []string, slots []namedSlot) bool {
@@ -171,6 +183,8 @@ func bestName(words []string, at int, slots []namedSlot) (mark, bool) {
 			score++
 		}
 		if score > bestScore {
+			last := len(nw) - 1
+			m.one = m.field < 0 && have[last] != nw[last] && singular(nw[last]) == have[last]
 			m.words = len(nw)
 			best, bestScore = m, score
 		}
@@ -403,6 +417,9 @@ func (lex lexicon) spell(n *seedNames, words []string, slots []namedSlot, marks 
 			case m.negated:
 				add("not")
 			}
+			if m.one && isContainer(slots, m.slot) {
+				alias += SeedOne
+			}
 			add(alias)
 			at += m.words
 			continue
@@ -417,6 +434,15 @@ func (lex lexicon) spell(n *seedNames, words []string, slots []namedSlot, marks 
 		}
 		at++
 	}
+}
+
+func isContainer(slots []namedSlot, id int) bool {
+	for _, s := range slots {
+		if s.id == id {
+			return strings.ContainsAny(string(s.slot.Type), "[{")
+		}
+	}
+	return false
 }
 
 func itoa(i int) string {

@@ -123,6 +123,10 @@ func writeRole(b *strings.Builder, role string) {
 	}
 }
 
+// SeedOne follows the alias of a list or dict whose name stands in the
+// singular: the books slot in add_book is $0', in books_by_author $0.
+const SeedOne = "'"
+
 // SeedThing is the word that stands for a noun which names neither slot nor
 // field: the door of toggle_door.
 const SeedThing = "~"

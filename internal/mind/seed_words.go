@@ -50,9 +50,23 @@ var irregular = map[string]string{
 	"prizes": "prize", "sizes": "size", "breezes": "breeze", "caches": "cache", "aches": "ache",
 }
 
+// abbreviations are short forms of words in names.
+var abbreviations = map[string]string{
+	"temp": "temperature", "qty": "quantity", "num": "number", "msg": "message", "desc": "description", "addr": "address",
+	"acct": "account", "amt": "amount", "pos": "position", "dept": "department", "lvl": "level", "pts": "points", "tel": "telephone",
+	"pwd": "password", "img": "image", "cfg": "config", "avg": "average", "tot": "total", "hp": "health", "mins": "minute", "secs": "second", "hrs": "hour", "yrs": "year",
+	"fname": "firstname", "lname": "lastname", "emp": "employee", "cust": "customer", "prod": "product", "cat": "cat", "cnt": "count",
+}
+
 // singular gives the base form of a noun: books is book, entries is entry.
 func singular(w string) string {
 	if s, ok := irregular[w]; ok {
+		return s
+	}
+	if s, ok := abbreviations[w]; ok {
+		return s
+	}
+	if s, ok := abbreviations[strings.TrimSuffix(w, "s")]; ok {
 		return s
 	}
 	switch {
@@ -172,6 +186,8 @@ year      year born founded released published birth_year
 level     level
 xp        xp experience exp
 weight    weight mass
+current   current active selected state status mode phase now chosen playing turn
+set       tags labels members categories permissions roles friends favorites favourites followers subscribers badges skills keywords allergies interests hobbies rights genres
 `)
 
 type roleRule struct {
@@ -199,8 +215,53 @@ func SeedRoles() []string {
 	return out
 }
 
-// numeric and textual roles, for values of other types they say nothing.
-var textRoles = map[string]bool{"first": true, "last": true, "title": true, "author": true, "name": true}
+// roleMask says for which values a role can be given away.
+type roleMask uint8
+
+const (
+	noRole     roleMask = 0
+	numberRole roleMask = 1 << (iota - 1)
+	textRole
+	listRole
+)
+
+func roleKind(t SeedType) roleMask {
+	switch t {
+	case SeedInt, SeedFloat, SeedNumber:
+		return numberRole
+	case SeedStr:
+		return textRole
+	case SeedNumbers, SeedStrs, SeedList:
+		return listRole
+	}
+	return noRole
+}
+
+func roleKinds(role string) roleMask {
+	switch role {
+	case "first", "last", "title", "author", "name":
+		return textRole
+	case "set":
+		return listRole
+	case "current":
+		return numberRole | textRole
+	}
+	return numberRole
+}
+
+// SeedRolesOf lists the roles that a value of type t can have.
+func SeedRolesOf(t SeedType) []string {
+	var out []string
+	for _, r := range seedRoles {
+		if roleKinds(r.role)&roleKind(t) != 0 {
+			out = append(out, r.role)
+		}
+	}
+	return out
+}
+
+// SeedSingular gives the base form of a name's last word.
+func SeedSingular(name string) string { return singular(name) }
 
 // roleOf is the role of a name with a value of type t, or "". The first and
 // the last word of the name count: max_size and size_limit are limits.
@@ -209,13 +270,13 @@ func roleOf(name string, t SeedType) string {
 	if len(words) == 0 {
 		return ""
 	}
-	text := t == SeedStr
-	if !text && t != SeedInt && t != SeedFloat && t != SeedNumber {
+	kind := roleKind(t)
+	if kind == noRole {
 		return ""
 	}
 	find := func(w string) string {
 		for _, r := range seedRoles {
-			if textRoles[r.role] == text && slices.Contains(r.words, w) {
+			if roleKinds(r.role)&kind != 0 && slices.Contains(r.words, w) {
 				return r.role
 			}
 		}
@@ -225,7 +286,7 @@ func roleOf(name string, t SeedType) string {
 		return r
 	}
 	switch first := find(words[0]); first {
-	case "limit", "floor":
+	case "limit", "floor", "current":
 		return first
 	}
 	return find(words[len(words)-1])
@@ -254,6 +315,13 @@ var affinities = []struct{ verbs, slots []string }{
 	{strings.Fields("train learn study"), strings.Fields("skill xp experience knowledge")},
 	{strings.Fields("louder quieter"), strings.Fields("volume loudness")},
 	{strings.Fields("brighten dim"), strings.Fields("brightness")},
+	{strings.Fields("available sold stocked reorder out"), strings.Fields("stock quantity inventory units available copies")},
+	{strings.Fields("alive dead die kill dying"), strings.Fields("health hp lives life hit_points hitpoints alive")},
+	{strings.Fields("adult minor child legal old young underage"), strings.Fields("age")},
+	{strings.Fields("leap"), strings.Fields("year")},
+	{strings.Fields("hot cold freezing boiling fahrenheit celsius"), strings.Fields("temperature degrees celsius fahrenheit")},
+	{strings.Fields("drive travel run walk ride fly hike swim sail"), strings.Fields("mileage distance odometer kilometers miles km")},
+	{strings.Fields("rich poor broke"), strings.Fields("balance money cash gold coins funds wallet credits savings budget")},
 }
 
 // SeedRoleOf is the role that a name gives away for a value of type t, or "".

@@ -93,4 +93,3 @@ func ask(ctx context.Context, args []string) error {
 	fmt.Printf("%s(%.0f %% sure, %d tokens, %s)\n", answer.Source, 100*answer.Confidence, len(result.Tokens), result.Duration)
 	return nil
 }
-
