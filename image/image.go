@@ -289,6 +289,13 @@ func (o *oids) take(ctx context.Context) (batos.OID, error) {
 	return o.next - 1, nil
 }
 
+// forget drops what was reserved: the OIDs are lost.
+func (o *oids) forget() {
+	o.mu.Lock()
+	o.next, o.end, o.returned = 0, 0, nil
+	o.mu.Unlock()
+}
+
 // giveBack returns OIDs that nobody has seen.
 func (o *oids) giveBack(unused []batos.OID) {
 	o.mu.Lock()
