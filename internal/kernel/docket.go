@@ -29,6 +29,7 @@ type docket struct {
 	Trials     int64
 	Verdicts   []batos.OID // of the newest trial, one for each waiting message
 	Installed  int64       // version of the method that came of it
+	Superseded bool        // the receiver got a method otherwise: nothing came of it
 }
 
 // inference is one answer of the model, as the kernel saw it.
@@ -80,11 +81,14 @@ func (d *docket) state() *object.State {
 		{Name: "verdicts", Value: verdicts},
 		{Name: "installed", Value: object.NewInt(d.Installed)},
 	}
+	if d.Superseded {
+		s = append(s, object.Slot{Name: "superseded", Value: object.Bool(true)})
+	}
 	if d.Ended != 0 {
 		s = append(s, object.Slot{Name: "ended", Value: d.Ended})
 	}
 	if d.Err != nil {
-		s = append(s, object.Slot{Name: "code", Value: object.Str(d.Err.Code)}, object.Slot{Name: "error", Value: object.Str(d.Err.Text)})
+		s = append(s, object.Slot{Name: "code", Value: object.Str(d.Err.Code)}, object.Slot{Name: "error", Value: errorText(d.Err)})
 	}
 	return object.NewState(object.Sealed, batos.Genesis, s...)
 }
@@ -110,6 +114,8 @@ func loadDocket(tx *image.Tx, oid batos.OID) (*docket, error) {
 		Selector: batos.Selector(strOf(get("selector"))), State: strOf(get("state")),
 		Tokens: intOf(get("tokens")), Prompted: intOf(get("prompt_tokens")), Trials: intOf(get("trials")), Installed: intOf(get("installed")),
 	}
+	superseded, _ := get("superseded").(object.Bool)
+	d.Superseded = bool(superseded)
 	d.Began, _ = get("began").(object.Time)
 	d.Ended, _ = get("ended").(object.Time)
 	for _, id := range stringsOf(get("waiting")) {

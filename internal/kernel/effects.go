@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"batos"
@@ -29,7 +30,7 @@ func (k *Kernel) carryOut(f *flight, w *exec.WantedEffect) bool {
 	}
 	if !f.stored.Load() {
 		if err := k.keep(k.live(), f, batos.Suspended, nil); err != nil {
-			k.stopped(f, err)
+			k.broken(f, asError(err, batos.Invalid))
 			return false
 		}
 	}
@@ -53,7 +54,7 @@ func (k *Kernel) carryOut(f *flight, w *exec.WantedEffect) bool {
 	}
 	f.rec.Journal = append(f.rec.Journal, w.Done(result, failure))
 	if err := k.keep(k.live(), f, batos.Suspended, book); err != nil {
-		k.stopped(f, err)
+		k.broken(f, asError(err, batos.Invalid))
 		return false
 	}
 	return true
@@ -92,11 +93,7 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	if request.Seed == 0 {
 		request.Seed = uint64(batos.DeriveOID("seed", string(f.rec.ID)+w.Kind)) + uint64(w.Seq)
 	}
-	have := f.ledger.have()
-	if request.MaxTokens <= 0 || request.MaxTokens > have.Tokens {
-		request.MaxTokens = max(1, have.Tokens)
-	}
-	if err := f.ledger.infer(); err != nil {
+	if request.MaxTokens, err = f.ledger.infer(request.MaxTokens); err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, inferTimeout)
@@ -104,9 +101,11 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	began := k.clock()
 	res, err := engine.Generate(ctx, request)
 	if err != nil {
+		f.ledger.unused(request.MaxTokens)
 		return nil, nil, err
 	}
-	f.ledger.spent(len(res.Tokens))
+	f.ledger.unused(request.MaxTokens - len(res.Tokens))
+	res.Text = strings.ToValidUTF8(res.Text, "\uFFFD") // bytes that a model cut off or made up cannot be kept as text
 	took := inference{
 		Persona: args.str("persona"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,
 		Tokens: int64(len(res.Tokens)), PromptTokens: int64(res.PromptTokens), Millis: k.clock().Sub(began).Milliseconds(),

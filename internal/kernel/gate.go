@@ -56,7 +56,7 @@ func (v *verdict) state() *object.State {
 		s = append(s, object.Slot{Name: "answer", Value: v.Answer})
 	}
 	if v.Err != nil {
-		s = append(s, object.Slot{Name: "code", Value: object.Str(v.Err.Code)}, object.Slot{Name: "error", Value: object.Str(v.Err.Text)})
+		s = append(s, object.Slot{Name: "code", Value: object.Str(v.Err.Code)}, object.Slot{Name: "error", Value: errorText(v.Err)})
 	}
 	return object.NewState(object.Sealed, batos.Genesis, s...)
 }
@@ -267,7 +267,7 @@ func (k *Kernel) primNeedsApproval(c *exec.Call) (object.Value, error) {
 		}
 		c.Vouch(docketOID(d.Cycle))
 		if t := turnOf(c); t != nil {
-			t.ask = append(t.ask, d.Waiting...)
+			t.ask, t.cycle = append(t.ask, d.Waiting...), d.Cycle
 		}
 	}
 	return object.Bool(needs), nil
@@ -293,6 +293,11 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	}
 	if !d.open() || d.Installed != 0 {
 		return nil, batos.Errorf(batos.Denied, "the mission is over; it can install nothing more")
+	}
+	if _, _, found, err := tx.Lookup(d.Receiver, string(d.Selector)); err != nil {
+		return nil, err
+	} else if found {
+		return object.NewInt(0), k.supersede(c, d)
 	}
 	v, err := loadVerdict(tx, attempt.ref("verdict"))
 	if err != nil {
@@ -352,6 +357,16 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	return object.NewInt(d.Installed), nil
 }
 
+// supersede lets a mission end well that has nothing to install: a person, or
+// another mission, gave the object the method meanwhile, and generated code
+// does not take its place. Who waits goes on with what is there; the verdicts
+// were about something else.
+func (k *Kernel) supersede(c *exec.Call, d *docket) error {
+	d.Superseded, d.Verdicts = true, nil
+	c.Vouch(docketOID(d.Cycle))
+	return d.save(c.Tx())
+}
+
 // provenance writes down where a method comes from: what the kernel itself
 // saw of prompt, model, adapter and trials.
 func (k *Kernel) provenance(tx *image.Tx, d *docket, v *verdict, source, approver string) (batos.OID, error) {
@@ -398,7 +413,7 @@ func (k *Kernel) provenance(tx *image.Tx, d *docket, v *verdict, source, approve
 // compareWithTrial makes sure that a message does in earnest what it did in
 // its trial, as long as it saw the same: a method whose effect depends on
 // being watched is turned down before it commits.
-func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight) error {
+func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight, outbox []batos.Message) error {
 	if f.rec.Verdict == 0 {
 		return nil
 	}
@@ -413,7 +428,11 @@ func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight) error {
 	if err != nil {
 		return err
 	}
-	if quarantine.Fingerprint(changes) != v.Fingerprint {
+	did, err := quarantine.Fingerprint(changes, outbox)
+	if err != nil {
+		return err
+	}
+	if did != v.Fingerprint {
 		return batos.Errorf(batos.Refused, "%q did something else than in its trial, on the same objects; nothing was changed", f.rec.Selector)
 	}
 	return nil

@@ -69,7 +69,8 @@ type Kernel struct {
 	closed atomic.Bool    // no more messages are taken
 
 	closing atomic.Bool
-	dead    chan error // at most one
+	dead    atomic.Pointer[batos.Error] // why the image takes no more commits
+	deaths  chan error                  // the same, once
 
 	mu      sync.Mutex
 	flights map[batos.MessageID]*flight // messages that are not final
@@ -96,7 +97,7 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	if c.Lineage == (exec.Lineage{}) {
 		c.Lineage = exec.DefaultLineage
 	}
-	k := &Kernel{config: c, im: c.Image, log: c.Log, clock: c.Clock, boxes: newMailboxes(c.Queue), flights: map[batos.MessageID]*flight{}, dead: make(chan error, 1)}
+	k := &Kernel{config: c, im: c.Image, log: c.Log, clock: c.Clock, boxes: newMailboxes(c.Queue), flights: map[batos.MessageID]*flight{}, deaths: make(chan error, 1)}
 	k.ctx, k.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	k.core = newCore(c.Mind, c.Profiles)
 	k.runner = exec.New(exec.Config{Limits: c.Limits, Clock: c.Clock})
@@ -120,7 +121,9 @@ func (k *Kernel) Close(ctx context.Context) error {
 	if k.closing.Swap(true) {
 		return nil
 	}
-	k.closed.Store(true)
+	k.mu.Lock()
+	k.closed.Store(true) // under mu: nothing is started any more
+	k.mu.Unlock()
 	k.stop(errStopping)
 	done := make(chan struct{})
 	go func() { k.work.Wait(); close(done) }()

@@ -60,29 +60,62 @@ func (g *ledger) have() exec.Lineage {
 	return g.left
 }
 
-// take books what a committed run used.
-func (g *ledger) take(u exec.Usage) {
+// take books what a run used that is about to commit. It refuses what is not
+// left: a run looks at the account when it begins, and others of its lineage
+// that run beside it may have drawn on it since.
+func (g *ledger) take(u exec.Usage) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left = g.left.Less(u)
-}
-
-// infer books one inference; it refuses when none is left.
-func (g *ledger) infer() *batos.Error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.left.Inferences <= 0 || g.left.Tokens <= 0 {
-		return batos.Errorf(batos.Limit, "the request's budget of inferences is used up (%d inferences and %d tokens left)", g.left.Inferences, g.left.Tokens)
+	left := g.left.Less(u)
+	for _, part := range []struct {
+		what       string
+		used, left int64
+	}{
+		{"messages sent for later", int64(u.SendLater), int64(left.SendLater)},
+		{"new objects", int64(u.NewObjects), int64(left.NewObjects)},
+		{"bytes written", u.Written, left.Written},
+	} {
+		if part.used > 0 && part.left < 0 {
+			return batos.Errorf(batos.Limit, "the request's budget of %s is used up", part.what)
+		}
 	}
-	g.left.Inferences--
+	g.left = left
 	return nil
 }
 
-// spent books generated tokens.
-func (g *ledger) spent(tokens int) {
+// giveBack takes back what take booked for a run that did not commit.
+func (g *ledger) giveBack(u exec.Usage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	u.SendLater, u.NewObjects, u.Written = -u.SendLater, -u.NewObjects, -u.Written
+	g.left = g.left.Less(u)
+}
+
+// usualTokens bounds an answer of the model that nothing else bounds.
+const usualTokens = 2048
+
+// infer books one inference and the tokens that it may write, at most want if
+// that is positive; it refuses when nothing is left.
+func (g *ledger) infer(want int) (tokens int, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left.Inferences <= 0 || g.left.Tokens <= 0 {
+		return 0, batos.Errorf(batos.Limit, "the request's budget of inferences is used up (%d inferences and %d tokens left)", g.left.Inferences, g.left.Tokens)
+	}
+	if want <= 0 {
+		want = usualTokens
+	}
+	tokens = min(want, g.left.Tokens)
+	g.left.Inferences--
 	g.left.Tokens -= tokens
+	return tokens, nil
+}
+
+// unused gives back tokens that infer booked and the model did not write.
+func (g *ledger) unused(tokens int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left.Tokens += tokens
 }
 
 // mission books one mission; it refuses when none is left.

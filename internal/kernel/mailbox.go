@@ -34,8 +34,9 @@ type place struct {
 
 // join takes the next place in oid's line, without waiting: who joins first
 // runs first. The caller must await its turn. It fails with code busy when too
-// many messages are in line.
-func (m *mailboxes) join(oid batos.OID) (place, error) {
+// many messages are in line, unless the message is durable: what was promised
+// to be carried out is not turned away half done.
+func (m *mailboxes) join(oid batos.OID, durable bool) (place, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.open[oid]
@@ -47,7 +48,7 @@ func (m *mailboxes) join(oid batos.OID) (place, error) {
 		b.busy = true
 		return place{receiver: oid}, nil
 	}
-	if m.waiting >= m.limit {
+	if m.waiting >= m.limit && !durable {
 		return place{}, batos.Errorf(batos.Busy, "%d messages are waiting already; send again later", m.limit)
 	}
 	p := place{receiver: oid, turn: make(chan struct{})}

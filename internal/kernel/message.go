@@ -39,11 +39,13 @@ type Outcome struct {
 // flight is a message that is not final, in this process. Its fields below mu
 // change under mu; rec belongs to whoever processes the message.
 type flight struct {
-	id     batos.MessageID
-	cycle  batos.OID // the mission it is part of, or 0
-	rec    *record
-	stored atomic.Bool // the image has a record of it
-	ledger *ledger
+	id      batos.MessageID
+	cycle   batos.OID // the mission it is part of, or 0
+	lineage batos.MessageID
+	landed  bool // under the kernel's mu
+	rec     *record
+	stored  atomic.Bool // the image has a record of it
+	ledger  *ledger
 
 	ready    chan struct{} // closed when accepted is set, or stored
 	accepted record        // as it came in
@@ -60,14 +62,40 @@ type flight struct {
 	asking bool
 }
 
-// pending lets waiters know that a person must decide first.
-func (f *flight) pending() {
+// pending lets waiters know that a person must decide about the mission first,
+// if f still waits for it.
+func (f *flight) pending(cycle batos.OID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.asking {
+	if !f.asking && f.state == batos.Parked && f.waits == cycle {
 		f.asking = true
 		close(f.ask)
 	}
+}
+
+// parkFor notes, before that is durable, that f waits for a mission: what ends
+// the mission may come right after.
+func (f *flight) parkFor(cycle batos.OID, rec *record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec, f.state, f.waits = rec, batos.Parked, cycle
+}
+
+// goOn notes that f waits for nothing any more.
+func (f *flight) goOn(rec *record, state batos.MessageState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec, f.state, f.waits = rec, state, 0
+	if f.asking {
+		f.asking, f.ask = false, make(chan struct{})
+	}
+}
+
+// asks is closed when a person must decide.
+func (f *flight) asks() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ask
 }
 
 func (f *flight) setState(s batos.MessageState) {
@@ -174,16 +202,14 @@ func (k *Kernel) wait(ctx context.Context, f *flight) (Outcome, error) {
 		return f.snapshot(), nil
 	default:
 	}
-	ask := f.ask
 	for {
 		select {
 		case <-f.done:
 			return f.snapshot(), nil
-		case <-ask:
+		case <-f.asks():
 			if o := f.snapshot(); o.Err != nil {
 				return o, nil
-			}
-			ask = nil // a person has decided meanwhile
+			} // else a person has decided meanwhile
 		case <-ctx.Done():
 			if err := k.retain(f); err != nil {
 				return Outcome{}, err
@@ -245,7 +271,11 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 		return nil, err
 	}
 	if known != nil {
-		k.land(f, outcomeOf(known))
+		o := outcomeOf(known)
+		if dead := k.dead.Load(); dead != nil && !known.State.Final() {
+			o.Err = dead // it goes on at the next start
+		}
+		k.land(f, o)
 		return f, nil
 	}
 	k.accept(f)
@@ -280,7 +310,7 @@ func (k *Kernel) claim(rec *record, stored bool) (f *flight, claimed bool) {
 // board makes a flight; k.mu is held.
 func (k *Kernel) board(rec *record, stored bool) *flight {
 	f := &flight{
-		id: rec.ID, cycle: rec.Cycle, rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
+		id: rec.ID, cycle: rec.Cycle, lineage: rec.Lineage, rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
 		ledger: k.ledgers.open(rec.Lineage, rec.Left), ready: make(chan struct{}),
 	}
 	if stored {
@@ -294,12 +324,29 @@ func (k *Kernel) board(rec *record, stored bool) *flight {
 // start takes a place in the receiver's line and processes f in a goroutine of
 // its own.
 func (k *Kernel) start(f *flight) {
-	p, err := k.boxes.join(f.rec.Target)
+	k.mu.Lock()
+	if k.closed.Load() {
+		k.mu.Unlock()
+		if !f.stored.Load() { // else the next start takes it up
+			k.land(f, Outcome{ID: f.id, State: batos.Failed, Err: batos.Errorf(batos.Busy, "the system is stopping; the message was not carried out")})
+		}
+		return
+	}
 	k.work.Add(1)
+	k.mu.Unlock()
+	p, err := k.boxes.join(f.rec.Target, f.stored.Load())
 	go func() {
 		defer k.work.Done()
 		k.process(f, p, err)
 	}()
+}
+
+// leave takes f out of the flights; k.mu is held. After the death of the image
+// another flight of that id may be there.
+func (k *Kernel) leave(f *flight) {
+	if k.flights[f.id] == f {
+		delete(k.flights, f.id)
+	}
 }
 
 // vanish takes a message out of flight that leaves no trace in the image. It
@@ -310,16 +357,20 @@ func (k *Kernel) vanish(f *flight) bool {
 	if f.stored.Load() {
 		return false
 	}
-	delete(k.flights, f.id)
+	k.leave(f)
 	return true
 }
 
-// land ends a flight with its outcome.
+// land ends a flight with its outcome. Only the first call counts.
 func (k *Kernel) land(f *flight, o Outcome) {
 	k.mu.Lock()
-	delete(k.flights, f.id)
+	k.leave(f)
+	first := !f.landed
+	f.landed = true
 	k.mu.Unlock()
-	k.ledgers.close(f.rec.Lineage)
+	if first {
+		k.ledgers.close(f.lineage)
+	}
 	f.finish(o)
 }
 

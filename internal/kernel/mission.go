@@ -38,7 +38,8 @@ func (k *Kernel) park(ctx context.Context, f *flight, missing *method.NotUnderst
 	key := missionKey(missing.Receiver, missing.Selector, len(missing.Args), missing.Kwargs)
 	var cycle batos.OID
 	var first []*record
-	rec := *f.rec
+	booked, pending := false, false
+	before, rec := f.rec, *f.rec
 	err = k.once(ctx, func(tx *image.Tx) error {
 		if _, _, found, err := tx.Lookup(missing.Receiver, string(missing.Selector)); err != nil || found {
 			if found { // it was written meanwhile: run again
@@ -59,29 +60,35 @@ func (k *Kernel) park(ctx context.Context, f *flight, missing *method.NotUnderst
 			if err := f.ledger.mission(); err != nil {
 				return err
 			}
+			booked = true
 			if d, first, err = k.begin(ctx, tx, f, missing, key); err != nil {
 				return err
 			}
 		}
 		d.Waiting = append(d.Waiting, rec.ID)
-		cycle = d.Cycle
+		cycle, pending = d.Cycle, d.State == "pending"
 		if err := d.save(tx); err != nil {
 			return err
 		}
 		rec.State, rec.Waits, rec.Left = batos.Parked, docketOID(d.Cycle), f.ledger.have()
 		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: "parked for " + string(missing.Selector)})
-		return k.enlist(tx, &rec)
+		if err := k.enlist(tx, &rec); err != nil {
+			return err
+		}
+		f.parkFor(cycle, &rec)
+		return nil
 	})
 	if err != nil {
-		if len(first) > 0 {
+		if booked {
 			f.ledger.noMission()
 		}
+		f.goOn(before, batos.Running)
 		return err
 	}
-	f.mu.Lock()
-	f.rec, f.state, f.waits = &rec, batos.Parked, cycle
 	f.stored.Store(true)
-	f.mu.Unlock()
+	if pending {
+		f.pending(cycle)
+	}
 	k.Events.publish(Event{Kind: "mission", Mission: cycle, Message: rec.ID, Data: new(dict).str("receiver", who).
 		str("selector", string(missing.Selector)).bool("joined", len(first) == 0).value()})
 	for _, r := range first {
@@ -162,10 +169,8 @@ func (k *Kernel) wake(id batos.MessageID) {
 		k.log.Error("a message that should go on has no record", "message", id, "error", err)
 		return
 	}
-	f.mu.Lock()
-	f.rec, f.state, f.waits = rec, rec.State, 0
 	f.stored.Store(true)
-	f.mu.Unlock()
+	f.goOn(rec, rec.State)
 	k.start(f)
 }
 
@@ -233,42 +238,23 @@ func (k *Kernel) endMission(tx *image.Tx, d *docket, status string, failure *bat
 func (k *Kernel) abandonMission(f *flight, failure *batos.Error) bool {
 	k.missions.Lock()
 	defer k.missions.Unlock()
-	t := &turn{kernel: k}
+	var t *turn
 	rec := *f.rec
 	rec.State, rec.Err, rec.Journal, rec.Finished = batos.Failed, failure, nil, k.now()
+	if failure.Code == batos.Cancelled {
+		rec.State = batos.Ended
+	}
 	over := false
-	_, err := k.im.Update(k.live(), func(tx *image.Tx) error {
-		t.woken, t.failed, over = nil, nil, false
-		d, err := loadDocket(tx, docketOID(f.rec.Cycle))
-		if batos.CodeOf(err) == batos.NotFound {
-			over = true
+	_, err := k.im.Update(k.live(), func(tx *image.Tx) (err error) {
+		if t, err = k.abandon(tx, f.cycle, rec.ID, failure); err != nil {
+			return err
+		}
+		if over = t == nil; over {
 			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !d.open() {
-			over = true
-			return nil
-		}
-		tx.SetMeta(image.Meta{Author: batos.Genesis, AuthorName: "kernel", Message: rec.ID, Note: "mission failed"})
-		reason := batos.Errorf(batos.MissionFailed, "the mission for %q failed in a step of its workflow: %s", d.Selector, failure.Text)
-		status, state := "failed", "FAILED"
-		if failure.Code == batos.Cancelled {
-			reason, status, state = nil, "cancelled", "CANCELLED"
-		} else if failure.Code == batos.Offline || failure.Code == batos.Limit || failure.Code == batos.Timeout {
-			reason.Code = failure.Code
-		}
-		if t.woken, t.failed, err = k.endMission(tx, d, status, reason); err != nil {
-			return err
-		}
-		if err := k.leaveCycle(tx, d.Cycle, state); err != nil {
-			return err
 		}
 		if err := rec.save(tx); err != nil {
 			return err
 		}
-		t.events = []Event{{Kind: "state", Mission: d.Cycle, Data: new(dict).str("state", state).str("error", failure.Text).value()}}
 		return k.delist(tx, rec.ID)
 	})
 	if err != nil {
@@ -279,9 +265,50 @@ func (k *Kernel) abandonMission(f *flight, failure *batos.Error) bool {
 		return false
 	}
 	f.rec = &rec
-	k.land(f, outcomeOf(&rec))
 	k.after(t, nil)
+	k.land(f, outcomeOf(&rec))
 	return true
+}
+
+// abandon ends a mission in tx without its workflow, and answers what is to be
+// done once that is committed; nil if the mission is over.
+func (k *Kernel) abandon(tx *image.Tx, cycle batos.OID, by batos.MessageID, failure *batos.Error) (*turn, error) {
+	d, err := loadDocket(tx, docketOID(cycle))
+	if batos.CodeOf(err) == batos.NotFound || err == nil && !d.open() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	tx.SetMeta(image.Meta{Author: batos.Genesis, AuthorName: "kernel", Message: by, Note: "mission ended"})
+	reason := batos.Errorf(batos.MissionFailed, "the mission for %q failed in a step of its workflow: %s", d.Selector, failure.Text)
+	status, state := "failed", "FAILED"
+	if failure.Code == batos.Cancelled {
+		reason, status, state = nil, "cancelled", "CANCELLED"
+	} else if failure.Code == batos.Offline || failure.Code == batos.Limit || failure.Code == batos.Timeout {
+		reason.Code = failure.Code
+	}
+	t := &turn{kernel: k}
+	if t.woken, t.failed, err = k.endMission(tx, d, status, reason); err != nil {
+		return nil, err
+	}
+	t.events = []Event{{Kind: "state", Mission: d.Cycle, Data: new(dict).str("state", state).str("error", failure.Text).value()}}
+	return t, k.leaveCycle(tx, d.Cycle, state)
+}
+
+// closeMission cancels a mission whose own workflow cannot end it.
+func (k *Kernel) closeMission(cycle batos.OID) error {
+	k.missions.Lock()
+	defer k.missions.Unlock()
+	var t *turn
+	_, err := k.im.Update(k.live(), func(tx *image.Tx) (err error) {
+		t, err = k.abandon(tx, cycle, "", batos.Errorf(batos.Cancelled, "the mission was cancelled"))
+		return err
+	})
+	if err == nil && t != nil {
+		k.after(t, nil)
+	}
+	return err
 }
 
 // leaveCycle puts a cycle into an end state without asking its methods.

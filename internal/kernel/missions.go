@@ -153,10 +153,22 @@ func (k *Kernel) Cancel(ctx context.Context, p Person, cycle batos.OID) error {
 		}
 	}
 	k.mu.Unlock()
-	if m.Status == "open" {
-		return nil // the step under way ends the mission
+	// The step under way may end the mission now that it is doomed, or be over
+	// before it notices; so the mission is told besides.
+	told := k.order(ctx, p, cycle, "transitionTo_", object.Str("CANCELLED"))
+	if told == nil {
+		return nil
 	}
-	return k.order(ctx, p, cycle, "transitionTo_", object.Str("CANCELLED"))
+	if m, err = k.Mission(ctx, cycle); err != nil {
+		return err
+	}
+	switch m.Status {
+	case "cancelled":
+		return nil
+	case "open", "pending":
+		return k.closeMission(cycle) // its own workflow cannot
+	}
+	return told
 }
 
 // doom cancels a message: its effect ends now, its run at the next chance.

@@ -117,7 +117,7 @@ func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
 // promptText is a request's prompt for people.
 func promptText(r mind.Request) string {
 	if len(r.Chat) == 0 {
-		return r.Text
+		return r.Gloss + r.Text // one of them is empty
 	}
 	var b strings.Builder
 	for _, t := range r.Chat {
@@ -249,7 +249,7 @@ func (k *Kernel) primEnd(c *exec.Call) (object.Value, error) {
 	var failure *batos.Error
 	switch status {
 	case "complete":
-		if d.Installed == 0 {
+		if d.Installed == 0 && !d.Superseded {
 			return nil, batos.Errorf(batos.Denied, "the mission cannot be complete: nothing was installed by the gate")
 		}
 	case "cancelled":

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"strings"
+
 	"batos"
 	"batos/image"
 	"batos/internal/exec"
@@ -68,7 +70,7 @@ func (r *record) state() *object.State {
 	}
 	if r.Err != nil {
 		put("code", object.Str(r.Err.Code))
-		put("error", object.Str(r.Err.Text))
+		put("error", errorText(r.Err))
 	}
 	if r.Finished != 0 {
 		put("finished", r.Finished)
@@ -156,6 +158,18 @@ func put(tx *image.Tx, oid batos.OID, s *object.State) error {
 	return nil
 }
 
+// maxErrorText bounds what is kept of an error's text, in bytes.
+const maxErrorText = 16 << 10
+
+// errorText is an error's text as it can be kept: code may raise any bytes.
+func errorText(e *batos.Error) object.Str {
+	text := e.Text
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	return object.Str(strings.ToValidUTF8(text, "\uFFFD"))
+}
+
 func journalValue(js []exec.Effect) object.Value {
 	l := &object.List{}
 	for _, e := range js {
@@ -165,7 +179,7 @@ func journalValue(js []exec.Effect) object.Value {
 		}
 		code, text := "", ""
 		if e.Err != nil {
-			code, text = string(e.Err.Code), e.Err.Text
+			code, text = string(e.Err.Code), string(errorText(e.Err))
 		}
 		l.Items = append(l.Items, &object.Tuple{Items: []object.Value{
 			object.Str(e.Kind), object.Bytes(e.Key[:]), object.Bool(e.External), result, object.Str(code), object.Str(text),

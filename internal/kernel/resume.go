@@ -47,7 +47,7 @@ func (k *Kernel) resume(ctx context.Context) error {
 		if r.State == batos.Parked {
 			d := pending[r.Waits]
 			if f.waits = d.Cycle; d.State == "pending" {
-				f.pending()
+				f.pending(d.Cycle)
 			}
 			continue
 		}

@@ -24,6 +24,7 @@ type turn struct {
 	woken  []batos.MessageID // parked messages that may go on
 	failed []Outcome         // parked messages that ended with the mission
 	ask    []batos.MessageID // parked messages whose mission awaits a person
+	cycle  batos.OID         // that mission
 }
 
 type turnKey struct{}
@@ -43,7 +44,7 @@ func turnOf(c *exec.Call) *turn {
 // The first place in line was taken when the message was: so messages of one
 // sender to one receiver begin in the order in which they came.
 func (k *Kernel) process(f *flight, first place, err error) {
-	for p := first; ; p, err = k.boxes.join(f.rec.Target) {
+	for p := first; ; p, err = k.boxes.join(f.rec.Target, f.stored.Load()) {
 		if err == nil {
 			err = k.boxes.await(k.ctx, p)
 		}
@@ -61,8 +62,9 @@ func (k *Kernel) process(f *flight, first place, err error) {
 
 // interrupted ends f's time in this process when its turn never came.
 func (k *Kernel) interrupted(f *flight, err error) {
-	if errors.Is(context.Cause(k.ctx), errStopping) && f.stored.Load() {
-		return // Close releases who waits; the next start takes it up
+	if errors.Is(context.Cause(k.ctx), errStopping) {
+		k.stopped(f, err) // Close releases who waits; the next start takes it up
+		return
 	}
 	k.fail(f, asError(err, batos.Busy))
 }
@@ -96,7 +98,7 @@ func (k *Kernel) attempt(ctx context.Context, f *flight) *exec.WantedEffect {
 				f.rec.Journal = out.Journal
 				continue
 			}
-			k.stopped(f, err)
+			k.broken(f, asError(err, batos.Invalid))
 			return nil
 		case exec.Suspended:
 			tx.Abort()
@@ -109,8 +111,7 @@ func (k *Kernel) attempt(ctx context.Context, f *flight) *exec.WantedEffect {
 				if batos.CodeOf(err) == batos.Conflict && try < conflictRetries {
 					continue
 				}
-				k.fail(f, asError(err, batos.DoesNotUnderstand))
-				return nil
+				k.broken(f, asError(err, batos.DoesNotUnderstand))
 			}
 			return nil
 		default:
@@ -125,18 +126,26 @@ func (k *Kernel) attempt(ctx context.Context, f *flight) *exec.WantedEffect {
 // commit makes a run's effect, its outcome and its outbox durable in one
 // transaction, then tells everyone. A message that changed nothing and has no
 // record leaves none.
-func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, out *exec.Outcome) error {
+func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, out *exec.Outcome) (err error) {
 	rec := *f.rec
 	rec.State, rec.Value, rec.Journal = batos.Done, out.Value, nil
 	if rec.Value == nil {
 		rec.Value = object.None{}
 	}
-	if err := k.compareWithTrial(tx, f); err != nil {
+	if err := k.compareWithTrial(tx, f, out.Outbox); err != nil {
 		return err
 	}
+	if err := f.ledger.take(out.Usage); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.ledger.giveBack(out.Usage)
+		}
+	}()
 	var outgoing []*record
 	if len(out.Outbox) > 0 {
-		left := f.ledger.have().Less(out.Usage)
+		left := f.ledger.have()
 		for _, m := range out.Outbox {
 			r := &record{Message: m, Cycle: rec.Cycle, Synthesis: rec.Synthesis, State: batos.Queued, Received: k.now(), Left: left}
 			if err := k.enlist(tx, r); err != nil {
@@ -170,9 +179,8 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 		return batos.Errorf(batos.Conflict, "message %s was retained while it ended", rec.ID) // run again: now it leaves a record
 	}
 	f.rec = &rec
-	f.ledger.take(out.Usage)
+	k.after(t, outgoing) // before the answer: who reads it finds everything done
 	k.land(f, outcomeOf(&rec))
-	k.after(t, outgoing)
 	return nil
 }
 
@@ -200,7 +208,7 @@ func (k *Kernel) after(t *turn, outgoing []*record) {
 		f := k.flights[id]
 		k.mu.Unlock()
 		if f != nil {
-			f.pending()
+			f.pending(t.cycle)
 		}
 	}
 }
@@ -270,6 +278,17 @@ func (k *Kernel) fail(f *flight, failure *batos.Error) {
 	k.land(f, outcomeOf(&rec))
 }
 
+// broken ends f with an error of its commit. It is written down like any
+// other, else the next start would run the message again that was answered
+// here; only an image that takes no more commits leaves it as it is.
+func (k *Kernel) broken(f *flight, err *batos.Error) {
+	if err.Code == batos.StorePoisoned || err.Code == batos.Corrupt {
+		k.stopped(f, err)
+		return
+	}
+	k.fail(f, err)
+}
+
 // stopped ends f's time in this process when the image itself would not go on:
 // a poisoned store, or a kernel that stops. What was durable stays so.
 func (k *Kernel) stopped(f *flight, err error) {
@@ -287,23 +306,24 @@ func (k *Kernel) stopped(f *flight, err error) {
 }
 
 // die lets everyone who waits go when the image takes no more commits: what
-// is durable goes on at the next start, in another process.
+// is durable goes on at the next start. Until then messages that only read are
+// answered, and all others are refused with err.
 func (k *Kernel) die(err *batos.Error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed.Swap(true) {
+	if !k.dead.CompareAndSwap(nil, err) {
 		return
 	}
-	k.dead <- err
-	k.stop(errStopping)
-	for _, f := range k.flights {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, f := range k.flights {
 		f.release(err)
+		delete(k.flights, id)
 	}
+	k.deaths <- err
 }
 
-// Dead tells, once, that the image takes no more commits, and why. All there
-// is to do then is to close the kernel and the image and start again.
-func (k *Kernel) Dead() <-chan error { return k.dead }
+// Dead tells, once, that the image takes no more commits, and why. It goes on
+// answering what needs none.
+func (k *Kernel) Dead() <-chan error { return k.deaths }
 
 // live is the context of transactions: a message that runs may finish while
 // the kernel stops.

@@ -116,6 +116,9 @@ func (a *asker) try(j *job, register []func(*exec.Runner)) (*report, error) {
 				return nil, err
 			}
 			rep.Diff = image.EncodeChanges(changes)
+			for _, m := range out.Outbox {
+				rep.Outbox = append(rep.Outbox, later{Target: uint64(m.Target), Selector: string(m.Selector), Args: m.Args})
+			}
 		}
 		tx.Abort()
 		return rep, nil

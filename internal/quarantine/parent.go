@@ -99,7 +99,12 @@ func (v *Verdict) fill(rep *report) *stopped {
 		if v.Changes, err = image.DecodeChanges(rep.Diff); err != nil {
 			return garbled(err)
 		}
-		v.Fingerprint = Fingerprint(v.Changes)
+		for _, m := range rep.Outbox {
+			v.Outbox = append(v.Outbox, batos.Message{Target: batos.OID(m.Target), Selector: batos.Selector(m.Selector), Args: m.Args})
+		}
+		if v.Fingerprint, err = Fingerprint(v.Changes, v.Outbox); err != nil {
+			return garbled(err)
+		}
 		v.OK = true
 	case exec.NotUnderstood:
 		if v.Missing == nil {

@@ -24,11 +24,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"time"
 
 	"batos"
 	"batos/image"
 	"batos/image/store"
+	"batos/internal/codec"
 	"batos/internal/exec"
 	"batos/internal/method"
 	"batos/object"
@@ -127,12 +129,14 @@ type Verdict struct {
 	// Missing is the send that nobody understood, if that ended the run.
 	Missing *method.NotUnderstood
 	// Changes is what the message would have changed, Diff their encoding by
-	// image.EncodeChanges, Fingerprint their identity by [Fingerprint], and
+	// image.EncodeChanges, Outbox what it would have sent for later (targets,
+	// selectors and arguments), Fingerprint the identity of both, and
 	// Reads the identity of all that was read, by image.Tx.ReadDigest with
 	// the candidate's own slot left out. A live run with equal Reads must have
 	// an equal Fingerprint.
 	Changes     []image.Change
 	Diff        []byte
+	Outbox      []batos.Message
 	Fingerprint [32]byte
 	Reads       [32]byte
 	// Effects is the whole journal to keep for the live run; empty if Stopped.
@@ -157,11 +161,12 @@ const (
 	Babble Stop = "garbled" // it said something that is not of the protocol
 )
 
-// Fingerprint identifies changes for the comparison of a trial with the live
-// run: it is image.Fingerprint without the methods of new objects. Code can't
-// make methods, only clone the objects that hold them; and a clone of the
-// receiver holds the tried method in the live run, but not in the trial.
-func Fingerprint(changes []image.Change) [32]byte {
+// Fingerprint identifies what a run does, its changes and the messages that it
+// sends for later, for the comparison of a trial with the live run. It is
+// image.Fingerprint without the methods of new objects. Code can't make
+// methods, only clone the objects that hold them; and a clone of the receiver
+// holds the tried method in the live run, but not in the trial.
+func Fingerprint(changes []image.Change, outbox []batos.Message) ([32]byte, error) {
 	out := slices.Clone(changes)
 	for i := range out {
 		if out[i].New {
@@ -171,7 +176,33 @@ func Fingerprint(changes []image.Change) [32]byte {
 			})
 		}
 	}
-	return image.Fingerprint(out)
+	if len(outbox) > 0 {
+		sent, err := sending(outbox)
+		if err != nil {
+			return [32]byte{}, err
+		}
+		out = append(out, sent)
+	}
+	return image.Fingerprint(out), nil
+}
+
+// sending shows messages as a change, so that new objects count in them by
+// their order and not by their number, as they do in changes.
+func sending(outbox []batos.Message) (image.Change, error) {
+	c := image.Change{OID: batos.DeriveOID("quarantine", "outbox")}
+	for i, m := range outbox {
+		args, kwargs, err := codec.DecodeArgs(m.Args)
+		if err != nil {
+			return c, err
+		}
+		said := []object.Value{object.Ref(m.Target), object.Str(m.Selector), object.NewInt(int64(len(args)))}
+		said = append(said, args...)
+		for _, kw := range kwargs {
+			said = append(said, object.Str(kw.Name), kw.Value)
+		}
+		c.Slots = append(c.Slots, image.SlotChange{Name: strconv.Itoa(i), After: &object.Tuple{Items: said}})
+	}
+	return c, nil
 }
 
 // Bind identifies what a verdict is about. A verdict counts for nothing else

@@ -83,9 +83,16 @@ type report struct {
 	Err     failure
 	Missing *missing
 	Diff    []byte
+	Outbox  []later
 	Reads   [32]byte
 	Journal []effect
 	Usage   exec.Usage
+}
+
+type later struct {
+	Target   uint64
+	Selector string
+	Args     []byte
 }
 
 type missing struct {
