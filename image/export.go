@@ -264,18 +264,15 @@ func (e *exporter) write(what, id, name string, data []byte) error {
 	})
 }
 
-// put makes a file whole and durable under its name, or not at all.
+// put makes a file whole under its name, or not at all. It is not synced: who
+// keeps exports keeps them elsewhere.
 func (e *exporter) put(name string, fill func(io.Writer) error) error {
 	const temporary = ".export.tmp"
 	f, err := e.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	err = fill(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(fill(f), f.Close()); err != nil {
 		return errors.Join(err, e.root.Remove(temporary))
 	}
 	return e.root.Rename(temporary, name)
