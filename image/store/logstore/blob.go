@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -46,11 +47,14 @@ type blobs struct {
 	mu     sync.Mutex               // held for moments only: commits wait for it
 	sizes  map[store.BlobHash]int64 // of sealed and committed ones
 	named  map[store.BlobHash]bool  // those that durable commits refer to
+	sealed map[store.BlobHash]bool  // those sealed here that no commit has named since
+	used   map[store.BlobHash]bool  // those that commits asked for since a pack began; nil: none goes on
+	trash  []store.BlobHash         // moved there, and maybe still in the index file
 	staged uint64                   // numbers the staging files
 }
 
 func newBlobs(s *Store) *blobs {
-	return &blobs{s: s, dir: s.path(BlobDir), sizes: map[store.BlobHash]int64{}, named: map[store.BlobHash]bool{}}
+	return &blobs{s: s, dir: s.path(BlobDir), sizes: map[store.BlobHash]int64{}, named: map[store.BlobHash]bool{}, sealed: map[store.BlobHash]bool{}}
 }
 
 func (b *blobs) file(h store.BlobHash) string { return filepath.Join(b.dir, hex.EncodeToString(h[:])) }
@@ -58,8 +62,16 @@ func (b *blobs) file(h store.BlobHash) string { return filepath.Join(b.dir, hex.
 func (b *blobs) has(h store.BlobHash) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.use(h)
 	_, sealed := b.sizes[h]
 	return sealed || b.named[h]
+}
+
+// use notes that a transaction is about to refer to a blob; mu is held.
+func (b *blobs) use(h store.BlobHash) {
+	if b.used != nil {
+		b.used[h] = true
+	}
 }
 
 // commit notes blobs that a durable transaction refers to.
@@ -71,6 +83,8 @@ func (b *blobs) commit(hashes []store.BlobHash) {
 	defer b.mu.Unlock()
 	for _, h := range hashes {
 		b.named[h] = true
+		b.use(h)
+		delete(b.sealed, h)
 	}
 }
 
@@ -128,6 +142,9 @@ func (b *blobs) recover(ctx context.Context) error {
 				b.s.recovery.BlobsRemoved++
 			}
 		}
+	}
+	if err := b.recoverTrash(); err != nil {
+		return err
 	}
 	for h := range b.named {
 		if _, ok := b.sizes[h]; !ok {
@@ -267,6 +284,7 @@ func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
 	defer b.naming.Unlock()
 	b.mu.Lock()
 	_, known := b.sizes[h]
+	b.sealed[h] = true
 	b.mu.Unlock()
 	if known {
 		w.drop()
@@ -285,6 +303,7 @@ func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
 	w.ended = true
 	b.mu.Lock()
 	b.sizes[h] = w.size
+	b.trash = slices.DeleteFunc(b.trash, func(x store.BlobHash) bool { return x == h })
 	b.mu.Unlock()
 	return w.f.Close()
 }

@@ -38,12 +38,12 @@ type indexFile struct {
 	upTo  uint64
 }
 
-// readIndex gives the index to begin with: what the file holds, or an empty
-// one, with the reason noted, if that cannot be used.
-func (s *Store) readIndex() (indexFile, error) {
+// readIndex gives the index to begin with: what the file holds, whose bytes or
+// error it is given, or an empty one, with the reason noted, if that cannot be
+// used.
+func (s *Store) readIndex(b []byte, err error) (indexFile, error) {
 	name := s.path(IndexFile)
 	none := indexFile{idx: newIndex()}
-	b, err := vfs.ReadFile(s.fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return none, nil // the usual case of a young image that was not closed
 	}
@@ -77,16 +77,28 @@ func (s *Store) indexFits(x *index) bool {
 	}
 	seg := s.segs.find(x.lastPos)
 	var r reader
-	h, b, err := r.transaction(seg, x.lastPos)
+	t, err := r.next(seg, x.lastPos, s.id.seed())
 	if err == nil {
-		_, _, err = parseTransaction(b, s.id.seed(), x.lastPos, func(uint64, *record) error { return nil })
+		_, err = t.each(s.id.seed(), func(uint64, *record) error { return nil })
 	}
-	return err == nil && h.tid == x.last && (h.end() == x.end || h.end()+segmentHeader == x.end)
+	for _, seg := range s.segs.all() {
+		if seg.packed != nil && seg.packed.end > x.end {
+			return false // it may name what pack removed
+		}
+	}
+	return err == nil && t.pos == x.lastPos && t.tid == x.last && (t.end() == x.end || t.end()+segmentHeader == x.end)
 }
 
-// writeIndex replaces the index file by what is known now.
+// writeIndex replaces the index file by what is known now. What was in the
+// trash before is not in it, and goes for good.
 func (s *Store) writeIndex() error {
-	return vfs.WriteFile(s.fsys, s.path(IndexFile), appendIndex(nil, s.id, s.idx, s.blobs.committed), 0o600)
+	s.indexMu.Lock()
+	defer s.indexMu.Unlock()
+	trash := s.blobs.discarded()
+	if err := vfs.WriteFile(s.fsys, s.path(IndexFile), appendIndex(nil, s.id, s.idx, s.blobs.committed), 0o600); err != nil {
+		return err
+	}
+	return s.blobs.empty(trash)
 }
 
 // backgroundCheckpoint writes the index while commits go on. If it fails,

@@ -68,19 +68,44 @@ func (s *Store) Commit(ctx context.Context, c *store.Changes) (batos.TID, error)
 	if err := s.checkWrites(c.Writes); err != nil {
 		return 0, err
 	}
-	tid, b, leads, err := s.accept(c)
+	tid, b, leads, err := s.accept(c, s.prepare(c.Writes))
 	if err != nil {
 		return 0, err
 	}
+	s.land(b, leads)
+	return b.result(tid)
+}
+
+// land waits until a batch is durable or failed; if the caller leads, or comes
+// to, it does the work.
+func (s *Store) land(b *batch, leads bool) {
 	if !leads {
 		select {
 		case <-b.done:
-			return b.result(tid)
+			return
 		case <-b.lead:
 		}
 	}
 	s.flushNext()
-	return b.result(tid)
+}
+
+// roll ends the last segment, so that pack may have it.
+func (s *Store) roll() error {
+	s.mu.Lock()
+	switch {
+	case s.poisoned != nil:
+		s.mu.Unlock()
+		return s.poisoned
+	case s.closed:
+		s.mu.Unlock()
+		return errClosed
+	}
+	b := s.openBatch(true)
+	leads := !s.flushing
+	s.flushing = true
+	s.mu.Unlock()
+	s.land(b, leads)
+	return b.err
 }
 
 func (b *batch) result(tid batos.TID) (batos.TID, error) {
@@ -114,9 +139,16 @@ func (s *Store) checkWrites(writes []store.Write) error {
 		case w.Delete && len(w.Data)+len(w.Refs)+len(w.Blobs) > 0:
 			return batos.Errorf(batos.Invalid, "the deletion of object %v carries data", w.OID)
 		}
-		for _, h := range w.Blobs {
+	}
+	return s.checkBlobs(writes)
+}
+
+// checkBlobs refuses blobs that nobody has.
+func (s *Store) checkBlobs(writes []store.Write) error {
+	for i := range writes {
+		for _, h := range writes[i].Blobs {
 			if !s.blobs.has(h) {
-				return batos.Errorf(batos.Invalid, "object %v refers to blob %x, which is neither sealed nor committed", w.OID, h)
+				return batos.Errorf(batos.Invalid, "object %v refers to blob %x, which is neither sealed nor committed", writes[i].OID, h)
 			}
 		}
 	}
@@ -125,7 +157,7 @@ func (s *Store) checkWrites(writes []store.Write) error {
 
 // accept orders c after everything accepted before. leads says that the
 // caller has to flush.
-func (s *Store) accept(c *store.Changes) (tid batos.TID, b *batch, leads bool, err error) {
+func (s *Store) accept(c *store.Changes, ready []prepared) (tid batos.TID, b *batch, leads bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock() // also when Rebase panics
 	switch {
@@ -138,16 +170,20 @@ func (s *Store) accept(c *store.Changes) (tid batos.TID, b *batch, leads bool, e
 	if err != nil {
 		return 0, nil, false, err
 	}
+	if err := s.checkBlobs(writes); err != nil { // which pack may have removed meanwhile
+		return 0, nil, false, err
+	}
+	lineages := s.lineages(writes, ready)
 	size := uint64(txnHeader + len(c.Meta))
 	for i := range writes {
-		size += recordSize(&writes[i])
+		size += recordSize(&writes[i], &lineages[i].lineage)
 	}
 	if size > maxTxn {
 		return 0, nil, false, batos.Errorf(batos.Limit, "a transaction of %d bytes is too large: the limit is %d", size, maxTxn)
 	}
 	b = s.room(size)
 	s.tid = max(s.tid+1, batos.TID(max(s.o.Clock().UnixMicro(), 0)))
-	s.append(b, c.Meta, writes)
+	s.append(b, c.Meta, writes, lineages)
 	leads = !s.flushing
 	s.flushing = true
 	return s.tid, b, leads, nil
@@ -249,9 +285,14 @@ func (s *Store) room(size uint64) *batch {
 			return b
 		}
 	}
+	return s.openBatch(full)
+}
+
+// openBatch adds a batch to the queue, with a segment of its own if opens.
+func (s *Store) openBatch(opens bool) *batch {
 	b := &batch{buf: s.spare[:0], lead: make(chan struct{}, 1), done: make(chan struct{})}
 	s.spare = nil
-	if full {
+	if opens {
 		b.opensSegment = true
 		s.segBase = s.nextPos
 		s.nextPos += segmentHeader
@@ -262,7 +303,7 @@ func (s *Store) room(size uint64) *batch {
 }
 
 // append adds the transaction s.tid to b.
-func (s *Store) append(b *batch, meta []byte, writes []store.Write) {
+func (s *Store) append(b *batch, meta []byte, writes []store.Write, lineages []prepared) {
 	pos := s.nextPos
 	var zero [txnHeader]byte
 	at := len(b.buf)
@@ -271,7 +312,7 @@ func (s *Store) append(b *batch, meta []byte, writes []store.Write) {
 	for i := range writes {
 		w := &writes[i]
 		e := makeEntry(b.start+uint64(len(b.buf)), s.tid, w.Delete)
-		b.buf = appendRecord(b.buf, w, s.tid, s.newest(w.OID).pos(), s.seed)
+		b.buf = appendRecord(b.buf, w, s.tid, lineages[i].pos, &lineages[i].lineage, s.seed)
 		b.revisions = append(b.revisions, newRevision{w.OID, e})
 		b.blobs = append(b.blobs, w.Blobs...)
 		s.pending[w.OID] = pendingRev{e, b}
@@ -340,10 +381,10 @@ func (s *Store) flush(b *batch) error {
 		if err != nil {
 			return err
 		}
-		s.segs.add(seg)
 		if err := full.f.Truncate(int64(b.segBase - full.base)); err != nil { // what was reserved too much
 			return err
 		}
+		s.segs.add(seg) // from now on pack may replace the full one
 	}
 	seg := s.segs.last()
 	off := int64(b.start - seg.base)

@@ -23,6 +23,8 @@ func isReadOnly(err error) bool {
 func fileError(doing string, err error) error {
 	var held *vfs.HeldError
 	switch {
+	case err == nil:
+		return nil
 	case batos.CodeOf(err) != "", errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &held):
@@ -54,14 +56,22 @@ func readError(s *Store, pos uint64, err error) error {
 	if s.closing.Load() && errors.Is(err, fs.ErrClosed) || seg == nil {
 		return errClosed
 	}
-	if errors.Is(err, errBad) {
-		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the checksum is wrong; restore the image from a backup", seg.f.Name(), pos-seg.base)
+	if batos.CodeOf(err) != "" {
+		return err
 	}
-	return batos.Errorf(batos.Corrupt, "%s cannot be read at byte %d: %w; check the disk", seg.f.Name(), pos-seg.base, err)
+	if errors.Is(err, errBad) || errors.Is(err, errGone) {
+		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the checksum is wrong; restore the image from a backup", seg.name, seg.offset(pos))
+	}
+	return batos.Errorf(batos.Corrupt, "%s cannot be read at byte %d: %w; check the disk", seg.name, seg.offset(pos), err)
 }
 
 func errNoObject(oid batos.OID) error {
 	return batos.Errorf(batos.NotFound, "there is no object %v", oid)
+}
+
+// errPacked is the answer where the past that was asked for may be gone.
+func (s *Store) errPacked(oid batos.OID, tid batos.TID) error {
+	return batos.Errorf(batos.Packed, "object %v at %v: that past was packed away; what is left begins at %v", oid, tid, batos.TID(s.snaps.horizon.Load()))
 }
 
 var (

@@ -11,7 +11,7 @@ import (
 
 // FormatVersion is the format of the log and its index that this release
 // writes, and the newest that it reads.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // The log is a sequence of bytes cut into segments, one file each. A position
 // counts from the beginning of the whole log, headers included, so that the
@@ -19,13 +19,16 @@ const FormatVersion = 1
 // are little endian, all checksums CRC-32C.
 //
 //	segment      header, transactions, then zeros or nothing
-//	header       magic[8] version u32, 0 u32, image[16], base u64, 0[20], crc u32
+//	header       magic[8] version u32, kind u32, image[16], base u64, end u64, 0[12], crc u32
 //	transaction  magic u32, crc u32, length u32, records u32, pos u64, batch u64,
 //	             tid u64, next oid u64, meta length u32, 0 u32, meta, records
 //	record       crc u32, flags u32, oid u64, tid u64, previous u64,
-//	             data length u32, refs u32, blobs u32, refs, blobs, data
+//	             data length u32, refs u32, blobs u32, number u32,
+//	             anchors, refs, blobs, data
+//	anchor       tid u64, position u64
 //
-// A header keeps magic and version in the same place in every format. The
+// The kind of a segment is 0, and its end 0; packed segments (packed.go) have
+// kind 1 and know their end. A header keeps magic and version in the same place in every format. The
 // checksums of transactions and records begin with the image's identity, so
 // that bytes of another image, or of an older file in the same place on the
 // disk, are never taken for this one's. A transaction's covers everything
@@ -38,16 +41,26 @@ const FormatVersion = 1
 // at most bytes of the same batch can stand, from damage.
 //
 // previous is the position of the object's revision before this one, 0 if it
-// is the first.
+// is the first. number counts the object's revisions from 0, and the anchors
+// shorten the way back: the one of level k = 1, 2, … says where the newest
+// earlier revision is whose number is a multiple of 8^k. There are as many as
+// flags say in bits 8 to 15, those with 8^k <= number; zeros where it is not
+// known.
 const (
 	segmentMagic = "BATOSLOG"
 	txnMagic     = 0x314e5854 // "TXN1"
 
 	segmentHeader = 64
 	txnHeader     = 56
-	recordHeader  = 44
+	recordHeader  = 48
+	anchorSize    = 16
 
-	flagDelete = 1
+	kindLog    = 0
+	kindPacked = 1
+
+	flagDelete  = 1
+	flagStub    = 2 // in packed segments only
+	levelsShift = 8
 
 	// maxTxn bounds one transaction in the log.
 	maxTxn = 1 << 30
@@ -68,32 +81,36 @@ func (id imageID) seed() uint32 { return crc32.Checksum(id[:], castagnoli) }
 
 type segmentInfo struct {
 	version uint32
+	kind    uint32
 	image   imageID
 	base    uint64
+	end     uint64
 }
 
-func appendSegmentHeader(b []byte, id imageID, base uint64) []byte {
+func appendSegmentHeader(b []byte, id imageID, kind uint32, base, end uint64) []byte {
 	at := len(b)
 	b = append(b, make([]byte, segmentHeader)...)
 	h := b[at:]
 	copy(h, segmentMagic)
 	le.PutUint32(h[8:], FormatVersion)
+	le.PutUint32(h[12:], kind)
 	copy(h[16:], id[:])
 	le.PutUint64(h[32:], base)
+	le.PutUint64(h[40:], end)
 	le.PutUint32(h[60:], crc32.Checksum(h[:60], castagnoli))
 	return b
 }
 
-// parseSegmentHeader reads a header. A newer format answers only its version.
+// parseSegmentHeader reads a header. Another format answers only its version.
 func parseSegmentHeader(h []byte) (segmentInfo, error) {
 	if len(h) < segmentHeader || string(h[:8]) != segmentMagic {
 		return segmentInfo{}, errBad
 	}
-	info := segmentInfo{version: le.Uint32(h[8:]), base: le.Uint64(h[32:])}
+	info := segmentInfo{version: le.Uint32(h[8:]), kind: le.Uint32(h[12:]), base: le.Uint64(h[32:]), end: le.Uint64(h[40:])}
 	if info.version > FormatVersion {
 		return info, nil
 	}
-	if info.version == 0 || crc32.Checksum(h[:60], castagnoli) != le.Uint32(h[60:]) {
+	if info.version < FormatVersion || info.kind > kindPacked || crc32.Checksum(h[:60], castagnoli) != le.Uint32(h[60:]) {
 		return segmentInfo{}, errBad
 	}
 	copy(info.image[:], h[16:32])
@@ -109,6 +126,7 @@ type header struct {
 	tid     batos.TID
 	next    batos.OID // no OID below DerivedOID from here on was given out before
 	meta    uint32
+	gone    uint32 // records that pack removed
 }
 
 // end is the position after the transaction.
@@ -154,7 +172,7 @@ func parseTransaction(b []byte, seed uint32, pos uint64, each func(pos uint64, r
 		if err != nil {
 			return h, nil, err
 		}
-		if r.TID != h.tid || r.prev >= pos+uint64(at) {
+		if r.TID != h.tid || r.prev >= pos+uint64(at) || r.stub {
 			return h, nil, errBad
 		}
 		if err := each(pos+uint64(at), &r); err != nil {
@@ -187,17 +205,46 @@ func sealTransaction(b []byte, h header, seed uint32) {
 type record struct {
 	store.Revision
 	prev uint64
+	lineage
+	stub bool // says only where the next older revision is (see packed.go)
+	raw  []byte
 }
 
-func recordSize(w *store.Write) uint64 {
-	return recordHeader + uint64(len(w.Refs))*8 + uint64(len(w.Blobs))*32 + uint64(len(w.Data))
+// lineage is what a record says of the revisions before it.
+type lineage struct {
+	number  uint32
+	anchors []anchor // of level 1, 2, …
 }
 
-func appendRecord(b []byte, w *store.Write, tid batos.TID, prev uint64, seed uint32) []byte {
+// anchor points to an earlier revision of the same object.
+type anchor struct {
+	tid batos.TID
+	pos uint64 // 0: not known
+}
+
+const (
+	anchorBits = 3 // 8 revisions to a step of the next lower level
+	maxLevels  = 32 / anchorBits
+)
+
+// levels is how many anchors the revision of a number has.
+func levels(number uint32) int {
+	n := 0
+	for number >>= anchorBits; number > 0; number >>= anchorBits {
+		n++
+	}
+	return n
+}
+
+func recordSize(w *store.Write, l *lineage) uint64 {
+	return recordHeader + uint64(len(l.anchors))*anchorSize + uint64(len(w.Refs))*8 + uint64(len(w.Blobs))*32 + uint64(len(w.Data))
+}
+
+func appendRecord(b []byte, w *store.Write, tid batos.TID, prev uint64, l *lineage, seed uint32) []byte {
 	at := len(b)
-	flags := uint32(0)
+	flags := uint32(len(l.anchors)) << levelsShift
 	if w.Delete {
-		flags = flagDelete
+		flags |= flagDelete
 	}
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint32(b, flags)
@@ -207,6 +254,11 @@ func appendRecord(b []byte, w *store.Write, tid batos.TID, prev uint64, seed uin
 	b = le.AppendUint32(b, uint32(len(w.Data)))
 	b = le.AppendUint32(b, uint32(len(w.Refs)))
 	b = le.AppendUint32(b, uint32(len(w.Blobs)))
+	b = le.AppendUint32(b, l.number)
+	for _, a := range l.anchors {
+		b = le.AppendUint64(b, uint64(a.tid))
+		b = le.AppendUint64(b, a.pos)
+	}
 	for _, ref := range w.Refs {
 		b = le.AppendUint64(b, uint64(ref))
 	}
@@ -221,14 +273,11 @@ func appendRecord(b []byte, w *store.Write, tid batos.TID, prev uint64, seed uin
 // recordLength gives the length of the record that begins with b, which holds
 // at least a record header.
 func recordLength(b []byte) uint64 {
-	return recordHeader + uint64(le.Uint32(b[36:]))*8 + uint64(le.Uint32(b[40:]))*32 + uint64(le.Uint32(b[32:]))
+	return recordHeader + uint64(recordLevels(b))*anchorSize +
+		uint64(le.Uint32(b[36:]))*8 + uint64(le.Uint32(b[40:]))*32 + uint64(le.Uint32(b[32:]))
 }
 
-// recordIdentity gives whose revision the record that begins with b is and
-// where the one before it stands, unverified.
-func recordIdentity(b []byte) (oid batos.OID, tid batos.TID, prev uint64) {
-	return batos.OID(le.Uint64(b[8:])), batos.TID(le.Uint64(b[16:])), le.Uint64(b[24:])
-}
+func recordLevels(b []byte) uint8 { return uint8(le.Uint32(b[4:]) >> levelsShift) }
 
 // parseRecord verifies and takes apart the record at the beginning of b, and
 // gives its length. Data is part of b.
@@ -237,18 +286,20 @@ func parseRecord(b []byte, seed uint32) (record, int, error) {
 		return record{}, 0, errBad
 	}
 	n := recordLength(b)
-	if n > uint64(len(b)) {
+	if n > uint64(len(b)) || recordLevels(b) > maxLevels {
 		return record{}, 0, errBad
 	}
 	b = b[:n]
 	if crc32.Update(seed, castagnoli, b[4:]) != le.Uint32(b) {
 		return record{}, 0, errBad
 	}
-	var r record
-	r.OID, r.TID, r.prev = recordIdentity(b)
-	r.Delete = le.Uint32(b[4:])&flagDelete != 0
+	r := record{raw: b}
+	r.OID, r.TID, r.prev = batos.OID(le.Uint64(b[8:])), batos.TID(le.Uint64(b[16:])), le.Uint64(b[24:])
+	r.lineage = parseLineage(b)
+	flags := le.Uint32(b[4:])
+	r.Delete, r.stub = flags&flagDelete != 0, flags&flagStub != 0
 	refs, blobs := int(le.Uint32(b[36:])), int(le.Uint32(b[40:]))
-	b = b[recordHeader:]
+	b = b[recordHeader+anchorSize*len(r.anchors):]
 	if refs > 0 {
 		r.Refs = make([]batos.OID, refs)
 		for i := range r.Refs {

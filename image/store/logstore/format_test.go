@@ -22,7 +22,7 @@ var testID = imageID{1, 2, 3}
 func encode(pos uint64, tid batos.TID, meta []byte, writes []store.Write) []byte {
 	b := append(make([]byte, txnHeader), meta...)
 	for i := range writes {
-		b = appendRecord(b, &writes[i], tid, 0, testID.seed())
+		b = appendRecord(b, &writes[i], tid, 0, &lineage{number: uint32(i)}, testID.seed())
 	}
 	sealTransaction(b, header{
 		length: uint32(len(b)), records: uint32(len(writes)), pos: pos, batch: pos, tid: tid, next: 9, meta: uint32(len(meta)),
@@ -115,7 +115,7 @@ func FuzzTransaction(f *testing.F) {
 
 // FuzzRecord: the same for a record alone.
 func FuzzRecord(f *testing.F) {
-	f.Add(appendRecord(nil, &store.Write{OID: 1, Data: []byte("data"), Refs: []batos.OID{2}}, 3, 4, testID.seed()), true)
+	f.Add(appendRecord(nil, &store.Write{OID: 1, Data: []byte("data"), Refs: []batos.OID{2}}, 3, 4, &lineage{number: 9, anchors: []anchor{{1, 2}}}, testID.seed()), true)
 	f.Add(make([]byte, recordHeader), false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		b = bytes.Clone(b)
@@ -123,7 +123,7 @@ func FuzzRecord(f *testing.F) {
 			le.PutUint32(b, crc32.Update(testID.seed(), castagnoli, b[4:recordLength(b)]))
 		}
 		r, n, err := parseRecord(b, testID.seed())
-		if err == nil && n != recordHeader+len(r.Data)+8*len(r.Refs)+32*len(r.Blobs) {
+		if err == nil && n != recordHeader+anchorSize*len(r.anchors)+len(r.Data)+8*len(r.Refs)+32*len(r.Blobs) {
 			t.Fatalf("%d bytes parsed of %d", n, len(b))
 		}
 	})
@@ -227,7 +227,7 @@ func FuzzOpen(f *testing.F) {
 		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := vfs.WriteFile(disk, name, append(appendSegmentHeader(nil, testID, 0), b...), 0o600); err != nil {
+		if err := vfs.WriteFile(disk, name, append(appendSegmentHeader(nil, testID, kindLog, 0, 0), b...), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s, err := Open(t.Context(), disk, "/image", Options{})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"math"
 	"slices"
@@ -15,8 +16,9 @@ import (
 	"batos/image/store"
 )
 
-// snapshot is the view as of one transaction. It needs no care from the
-// store: the log below its end never changes.
+// snapshot is the view as of one transaction. While it is open, pack leaves
+// what it sees; otherwise it needs no care from the store, because the log
+// below its end never changes.
 type snapshot struct {
 	s      *Store
 	tid    batos.TID
@@ -24,6 +26,46 @@ type snapshot struct {
 }
 
 var _ store.Snapshot = (*snapshot)(nil)
+
+// snapshots counts those that are open, and knows what pack did to the past.
+type snapshots struct {
+	mu      sync.Mutex
+	open    map[batos.TID]int
+	horizon atomic.Uint64 // a tid: moments before it may miss what was packed away
+}
+
+// add opens a snapshot of tid.
+func (o *snapshots) add(s *Store, tid batos.TID) *snapshot {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.addLocked(s, tid)
+}
+
+func (o *snapshots) addLocked(s *Store, tid batos.TID) *snapshot {
+	o.open[tid]++
+	return &snapshot{s: s, tid: tid}
+}
+
+func (o *snapshots) remove(tid batos.TID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open[tid]--; o.open[tid] == 0 {
+		delete(o.open, tid)
+	}
+}
+
+// raise moves the horizon up.
+func (o *snapshots) raise(to batos.TID) {
+	for {
+		now := o.horizon.Load()
+		if now >= uint64(to) || o.horizon.CompareAndSwap(now, uint64(to)) {
+			return
+		}
+	}
+}
+
+// past reports whether tid lies where pack was.
+func (o *snapshots) past(tid batos.TID) bool { return uint64(tid) < o.horizon.Load() }
 
 // Snapshot implements [store.Store].
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
@@ -38,20 +80,44 @@ func (s *Store) SnapshotAt(ctx context.Context, tid batos.TID) (store.Snapshot, 
 	if s.closing.Load() {
 		return nil, errClosed
 	}
-	if last := s.idx.now().last; tid >= last {
-		return &snapshot{s: s, tid: last}, nil
-	}
-	at := batos.TID(0)
-	err := s.walk(ctx, tid, func(h header, _ []byte) bool {
-		if h.tid <= tid {
-			at = h.tid
+	if s.o.ReadOnly {
+		if err := s.follow(); err != nil {
+			return nil, err
 		}
-		return h.tid < tid
-	})
-	if err != nil {
-		return nil, err
 	}
-	return &snapshot{s: s, tid: at}, nil
+	// Pack chooses what to remove under the same lock, from the newest commit
+	// at most: so it sees this snapshot, or this one is newer.
+	s.snaps.mu.Lock()
+	last := s.idx.now().last
+	if tid >= last {
+		defer s.snaps.mu.Unlock()
+		return s.snaps.addLocked(s, last), nil
+	}
+	s.snaps.mu.Unlock()
+	if s.snaps.past(tid) {
+		return s.snaps.add(s, tid), nil
+	}
+	p := s.snaps.add(s, tid) // holds the moment while it is looked for
+	defer func() { s.snaps.remove(p.tid) }()
+	from, ok := s.idx.markFor(tid)
+	at := batos.TID(0)
+	if ok && from.tid <= tid {
+		err := s.walk(ctx, from.pos, func(t *txn) (bool, error) {
+			if t.tid <= tid {
+				at = t.tid
+			}
+			return t.tid < tid, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.snaps.mu.Lock()
+	defer s.snaps.mu.Unlock()
+	if horizon := batos.TID(s.snaps.horizon.Load()); at < horizon {
+		at = min(horizon, tid) // a transaction of which nothing is left was not found, and what it did is to be seen
+	}
+	return s.snaps.addLocked(s, at), nil
 }
 
 func (p *snapshot) TID() batos.TID { return p.tid }
@@ -67,30 +133,80 @@ func (p *snapshot) Load(ctx context.Context, oid batos.OID) (store.Revision, err
 }
 
 func (p *snapshot) Close() error {
-	p.closed.Store(true)
+	if p.closed.CompareAndSwap(false, true) {
+		p.s.snaps.remove(p.tid)
+	}
 	return nil
 }
 
 // load gives the object's newest durable revision not after tid.
 func (s *Store) load(oid batos.OID, tid batos.TID) (store.Revision, error) {
-	e := s.idx.get(oid)
-	if e.tid <= tid && !e.live() {
+	r, _, err := s.locate(oid, tid)
+	switch {
+	case err == nil && !r.Delete:
+		return r.Revision, nil
+	case err == nil || errors.Is(err, errGone) && !s.snaps.past(tid):
 		return store.Revision{}, errNoObject(oid)
+	case errors.Is(err, errGone):
+		return store.Revision{}, s.errPacked(oid, tid)
+	default:
+		return store.Revision{}, err
 	}
-	for pos := e.pos(); pos != 0; {
+}
+
+// locate finds the object's newest durable revision not after tid and where it
+// stands. The answer is errGone if there is none any more: in a past that was
+// packed it may have been removed, elsewhere it does not exist.
+func (s *Store) locate(oid batos.OID, tid batos.TID) (record, uint64, error) {
+	e := s.idx.get(oid)
+	if e.tid <= tid && e.deleted() {
+		return record{Revision: store.Revision{OID: oid, TID: e.tid, Delete: true}}, e.pos(), nil
+	}
+	pos := e.pos()
+	for pos != 0 {
 		r, err := s.recordAt(pos, oid)
 		if err != nil {
-			return store.Revision{}, err
+			return record{}, 0, err
 		}
-		if r.TID <= tid {
-			if r.Delete {
-				break
+		if r.stub {
+			if tid >= stubSince(&r) {
+				return record{}, 0, errGone
 			}
-			return r.Revision, nil
+		} else if r.TID <= tid {
+			return r, pos, nil
 		}
-		pos = r.prev
+		if pos, err = s.back(&r, tid); err != nil {
+			return record{}, 0, err
+		}
 	}
-	return store.Revision{}, errNoObject(oid)
+	return record{}, 0, errGone
+}
+
+// back gives the position from which to go on for a revision not after tid
+// when r is after it: the farthest that is known not to be too far.
+func (s *Store) back(r *record, tid batos.TID) (uint64, error) {
+	for _, a := range slices.Backward(r.anchors) {
+		if a.pos == 0 || a.tid < tid {
+			continue
+		}
+		if seg := s.segs.find(a.pos); seg == nil || seg.packed == nil {
+			return a.pos, nil
+		}
+		if _, err := s.recordAt(a.pos, r.OID); err == nil {
+			return a.pos, nil
+		} else if !errors.Is(err, errGone) {
+			return 0, err
+		}
+	}
+	return r.prev, nil
+}
+
+// stubSince is the tid from which on a stub says that nothing is left.
+func stubSince(r *record) batos.TID {
+	if len(r.Data) != 8 {
+		return 0
+	}
+	return batos.TID(le.Uint64(r.Data))
 }
 
 // readGuess is how much is read to get a record in one call.
@@ -98,23 +214,32 @@ const readGuess = 4096
 
 var guesses = sync.Pool{New: func() any { return new([readGuess]byte) }}
 
-// recordAt reads and verifies the record at pos, which has to be of oid.
+// recordAt reads and verifies the record at pos, which has to be of oid. The
+// answer is errGone, as it is, if pack removed it.
 func (s *Store) recordAt(pos uint64, oid batos.OID) (record, error) {
-	seg := s.segs.find(pos)
-	if seg == nil {
-		return record{}, errClosed
-	}
-	b, err := readRecord(seg, pos)
-	if err == nil {
-		var r record
-		if r, _, err = parseRecord(b, s.seed); err == nil && r.OID != oid {
-			err = errBad
+	for {
+		seg := s.segs.find(pos)
+		if seg == nil {
+			return record{}, errClosed
+		}
+		b, err := seg.record(pos, s.seed)
+		if errors.Is(err, fs.ErrClosed) && s.segs.find(pos) != seg {
+			continue
 		}
 		if err == nil {
-			return r, nil
+			var r record
+			if r, _, err = parseRecord(b, s.seed); err == nil && r.OID != oid {
+				err = errBad
+			}
+			if err == nil {
+				return r, nil
+			}
 		}
+		if errors.Is(err, errGone) {
+			return record{}, errGone
+		}
+		return record{}, readError(s, pos, err)
 	}
-	return record{}, readError(s, pos, err)
 }
 
 // readRecord gives the bytes of the record at pos in memory of their own.
@@ -151,62 +276,94 @@ func readRecord(seg *segment, pos uint64) ([]byte, error) {
 // History implements [store.Store].
 func (s *Store) History(ctx context.Context, oid batos.OID) iter.Seq2[store.Revision, error] {
 	return func(yield func(store.Revision, error) bool) {
-		for pos := s.idx.get(oid).pos(); pos != 0; {
-			var r record
-			err := ctx.Err()
-			if err == nil {
-				r, err = s.recordAt(pos, oid)
+		r, err := s.older(s.idx.get(oid).pos(), oid)
+		for r != nil || err != nil {
+			if e := ctx.Err(); e != nil {
+				err = e
 			}
-			if !yield(r.Revision, err) || err != nil {
+			if err != nil {
+				yield(store.Revision{}, err)
 				return
 			}
-			pos = r.prev
+			next, e := s.older(r.prev, oid)
+			r.Gap = r.prev != 0 && (next == nil && e == nil || next != nil && next.Gap)
+			if next != nil {
+				next.Gap = false
+			}
+			if !yield(r.Revision, nil) {
+				return
+			}
+			r, err = next, e
 		}
 	}
+}
+
+// older gives the revision at pos or, if that is gone, the one before it that
+// is not, with Gap set; nil if there is none.
+func (s *Store) older(pos uint64, oid batos.OID) (*record, error) {
+	gap := false
+	for pos != 0 {
+		r, err := s.recordAt(pos, oid)
+		if errors.Is(err, errGone) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !r.stub {
+			r.Gap = gap
+			return &r, nil
+		}
+		gap, pos = true, r.prev
+	}
+	return nil, nil
 }
 
 // Transactions implements [store.Store].
 func (s *Store) Transactions(ctx context.Context, from, to batos.TID) iter.Seq2[*store.Transaction, error] {
 	return func(yield func(*store.Transaction, error) bool) {
-		var bad error
-		err := s.walk(ctx, from, func(h header, b []byte) bool {
-			if h.tid < from {
-				return true
+		first, ok := s.idx.markFor(from)
+		if !ok {
+			return
+		}
+		err := s.walk(ctx, first.pos, func(t *txn) (bool, error) {
+			if t.tid < from {
+				return true, nil
 			}
-			if h.tid > to {
-				return false
+			if t.tid > to {
+				return false, nil
 			}
-			t := &store.Transaction{TID: h.tid, Revisions: make([]store.Revision, 0, h.records)}
-			_, t.Meta, bad = parseTransaction(slices.Clone(b), s.seed, h.pos, func(_ uint64, r *record) error {
-				t.Revisions = append(t.Revisions, r.Revision)
+			out := &store.Transaction{TID: t.tid, Revisions: make([]store.Revision, 0, t.records), Packed: int(t.gone)}
+			t.b = slices.Clone(t.b)
+			meta, err := t.each(s.seed, func(_ uint64, r *record) error {
+				if !r.stub {
+					out.Revisions = append(out.Revisions, r.Revision)
+				}
 				return nil
 			})
-			if bad != nil {
-				bad = readError(s, h.pos, bad)
-				return false
+			if err != nil {
+				return false, readError(s, t.pos, err)
 			}
-			return yield(t, nil)
+			out.Meta = meta
+			return yield(out, nil), nil
 		})
-		if err == nil {
-			err = bad
-		}
 		if err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-// walk calls fn for the durable transactions in order, from one not after tid
-// (or the first) on, until it answers false. b is valid during the call and
-// not verified.
-func (s *Store) walk(ctx context.Context, tid batos.TID, fn func(h header, b []byte) bool) error {
-	end := s.idx.now().end
-	from, ok := s.idx.markFor(tid)
-	if !ok {
-		return nil
-	}
+// walk calls fn for the durable transactions in order, from position from on,
+// until it answers false or an error. What fn gets is valid during the call
+// and not verified.
+func (s *Store) walk(ctx context.Context, from uint64, fn func(t *txn) (bool, error)) error {
+	return s.walkTo(ctx, from, s.idx.now().end, fn)
+}
+
+// walkTo is walk up to a position.
+func (s *Store) walkTo(ctx context.Context, from, end uint64, fn func(t *txn) (bool, error)) error {
 	r := reader{}
-	for pos := from.pos; pos < end; {
+	for pos := from; pos < end; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -215,16 +372,90 @@ func (s *Store) walk(ctx context.Context, tid batos.TID, fn func(h header, b []b
 			pos += segmentHeader
 			continue
 		}
-		h, b, err := r.transaction(seg, pos)
-		if err != nil {
+		t, err := r.next(seg, pos, s.seed)
+		switch {
+		case errors.Is(err, errEnd):
+			pos = seg.packed.end
+			continue
+		case errors.Is(err, fs.ErrClosed) && s.segs.find(pos) != seg:
+			continue
+		case err != nil:
 			return readError(s, pos, err)
 		}
-		if !fn(h, b) {
+		if t.pos >= end { // what lay between is gone
 			return nil
 		}
-		pos = h.end()
+		more, err := fn(&t)
+		if !more || err != nil {
+			return err
+		}
+		pos = t.end()
 	}
 	return nil
+}
+
+// txn is a transaction that was read and not verified.
+type txn struct {
+	header
+	seg *segment
+	off int64  // in the file
+	b   []byte // its bytes there
+}
+
+// rawMeta is the transaction's meta, verified only while each runs.
+func (t *txn) rawMeta() []byte {
+	at := txnHeader
+	if t.seg.packed != nil {
+		at = itemHeader + packedTxn
+	}
+	return t.b[at : at+int(t.meta)]
+}
+
+// each verifies the transaction and calls fn for its records with their
+// positions, stubs too. The revisions' bytes, and the meta it answers, are
+// parts of b.
+func (t *txn) each(seed uint32, fn func(pos uint64, r *record) error) ([]byte, error) {
+	if t.seg.packed == nil {
+		_, meta, err := parseTransaction(t.b, seed, t.pos, fn)
+		return meta, err
+	}
+	it, err := parseItem(t.b, seed)
+	if err != nil {
+		return nil, err
+	}
+	h, meta, run, err := parsePackedTxn(t.b[itemHeader:], it, seed)
+	if err != nil {
+		return nil, err
+	}
+	b, last, n := t.b[itemHeader+it.length:], it.pos, uint32(0)
+	if len(b) != run {
+		return nil, errBad
+	}
+	for ; len(b) > 0; n++ {
+		it, err := parseItem(b, seed)
+		if err != nil {
+			return nil, err
+		}
+		b = b[itemHeader:]
+		if it.transaction || it.pos <= last || it.pos >= h.end() || it.length > len(b) {
+			return nil, errBad
+		}
+		r, length, err := parseRecord(b, seed)
+		if err != nil {
+			return nil, err
+		}
+		if length != it.length || r.TID != h.tid || r.prev >= it.pos || r.stub && len(r.Data) != 8 {
+			return nil, errBad
+		}
+		if err := fn(it.pos, &r); err != nil {
+			return nil, err
+		}
+		last, b = it.pos, b[length:]
+	}
+	if n != h.records {
+		return nil, errBad
+	}
+	return meta, nil
 }
 
 // window is how much of the log a reader reads at once, after small
@@ -237,6 +468,68 @@ type reader struct {
 	pos uint64 // of buf
 	seg *segment
 	ask int // how much to read next
+
+	// Where to go on in a packed segment: at offset off, if that is of after.
+	in    *segment
+	after uint64
+	off   int64
+}
+
+// next gives the transaction at pos; in a packed segment the first that is
+// there from pos on, or errEnd. What is at pos and no transaction is errBad.
+func (r *reader) next(seg *segment, pos uint64, seed uint32) (txn, error) {
+	if seg.packed == nil {
+		h, b, err := r.transaction(seg, pos)
+		return txn{h, seg, int64(pos - seg.base), b}, err
+	}
+	p, off := seg.packed, r.off
+	if r.in != seg || r.after != pos {
+		off = p.fence(pos)
+	}
+	for off < p.items {
+		b, err := r.bytes(seg, seg.base+uint64(off), itemHeader+packedTxn)
+		if err != nil {
+			return txn{}, err
+		}
+		it, err := parseItem(b, seed)
+		if err != nil {
+			return txn{}, err
+		}
+		length := itemHeader + it.length
+		if !it.transaction || it.pos < pos {
+			off += int64(length)
+			continue
+		}
+		if off+int64(length) > p.items {
+			return txn{}, errBad
+		}
+		if b, err = r.bytes(seg, seg.base+uint64(off), length); err != nil {
+			return txn{}, err
+		}
+		if len(b) < length {
+			return txn{}, errBad
+		}
+		h, _, run, err := parsePackedTxn(b[itemHeader:], it, seed)
+		if err != nil {
+			return txn{}, err
+		}
+		length += run
+		if off+int64(length) > p.items || h.end() > p.end {
+			return txn{}, errBad
+		}
+		if b, err = r.bytes(seg, seg.base+uint64(off), length); err != nil {
+			return txn{}, err
+		}
+		if len(b) < length {
+			return txn{}, errBad
+		}
+		r.in, r.after, r.off = seg, h.end(), off+int64(length)
+		return txn{h, seg, off, b}, nil
+	}
+	if off > p.items {
+		return txn{}, errBad
+	}
+	return txn{}, errEnd
 }
 
 // bytes gives n bytes at pos, fewer if the file ends. They are valid until

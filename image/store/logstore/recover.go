@@ -14,6 +14,7 @@ import (
 
 	"batos"
 	"batos/image/store"
+	"batos/internal/vfs"
 )
 
 // Recovery is what opening an image found.
@@ -48,12 +49,13 @@ func (r Recovery) String() string {
 
 // recover opens the files and rebuilds what is known of them.
 func (s *Store) recover(ctx context.Context) error {
+	raw, rawErr := vfs.ReadFile(s.fsys, s.path(IndexFile)) // before the log, which may grow under a reader
 	if err := s.openSegments(); err != nil {
 		return err
 	}
 	s.seed = s.id.seed()
 	s.blobs = newBlobs(s)
-	f, err := s.readIndex()
+	f, err := s.readIndex(raw, rawErr)
 	if err != nil {
 		return err
 	}
@@ -74,6 +76,9 @@ func (s *Store) openSegments() error {
 	if err != nil {
 		return err
 	}
+	if err := s.removeUnfinished(names); err != nil {
+		return err
+	}
 	names = slices.DeleteFunc(names, func(name string) bool { _, ok := parseSegmentName(name); return !ok })
 	for i, name := range names { // sorted by name is sorted by position
 		base, _ := parseSegmentName(name)
@@ -91,17 +96,29 @@ func (s *Store) openSegments() error {
 		case i == 0:
 			s.id = info.image
 		case info.image != s.id:
-			return batos.Errorf(batos.Corrupt, "%s belongs to another image; take it out of the folder or restore the image from a backup", seg.f.Name())
+			return batos.Errorf(batos.Corrupt, "%s belongs to another image; take it out of the folder or restore the image from a backup", seg.name)
 		}
 		if i > 0 {
 			before := s.segs.all()[i-1]
-			if size := before.allocated; before.base+uint64(size) < base {
-				return batos.Errorf(batos.Corrupt, "the log has a gap after byte %d of %s: a segment is missing or cut; restore the image from a backup", size, before.f.Name())
+			end := before.base + uint64(before.allocated)
+			if before.packed != nil {
+				end = before.packed.end
+			}
+			if end < base || before.packed != nil && end > base {
+				return batos.Errorf(batos.Corrupt, "the log has a gap after byte %d of %s: a segment is missing or cut; restore the image from a backup", before.allocated, before.name)
 			}
 		}
 	}
-	if len(s.segs.all()) > 0 {
-		return nil
+	if list := s.segs.all(); len(list) > 0 {
+		last := list[len(list)-1]
+		if last.packed == nil || s.o.ReadOnly {
+			return nil
+		}
+		seg, err := createSegment(s.fsys, s.path(LogDir), s.id, last.packed.end) // there is one to write to
+		if err == nil {
+			s.segs.add(seg)
+		}
+		return err
 	}
 	if _, err := s.fsys.Stat(s.path(IndexFile)); err == nil {
 		return batos.Errorf(batos.Corrupt, "%s is there but the log %s is not; restore the log from a backup, or remove the index to begin a new image", s.path(IndexFile), s.path(LogDir))
@@ -120,6 +137,19 @@ func (s *Store) openSegments() error {
 	return nil
 }
 
+// removeUnfinished removes what a pack left that was cut short.
+func (s *Store) removeUnfinished(names []string) error {
+	for _, name := range names {
+		if !strings.HasSuffix(name, packedSuffix) || s.o.ReadOnly {
+			continue
+		}
+		if err := s.fsys.Remove(filepath.Join(s.path(LogDir), name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // openSegment opens one file of the log; the last may turn out to be one
 // whose creation a crash interrupted, which is removed: the answer is nil.
 func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, err error) {
@@ -132,7 +162,7 @@ func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, 
 	if err != nil {
 		return nil, segmentInfo{}, err
 	}
-	seg := &segment{base: base, f: f}
+	seg := &segment{base: base, f: f, name: name}
 	keep := false
 	defer func() {
 		if !keep {
@@ -151,8 +181,20 @@ func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, 
 	switch {
 	case err == nil && info.version > FormatVersion:
 		return nil, info, batos.Errorf(batos.NewerFormat, "%s has format %d, written by a newer release; this one reads up to %d: upgrade batos", name, info.version, FormatVersion)
+	case err == nil && info.version < FormatVersion:
+		return nil, info, batos.Errorf(batos.Corrupt, "%s has format %d, from before the first release, which nothing reads any more", name, info.version)
 	case err == nil && info.base != base:
 		return nil, info, batos.Errorf(batos.Corrupt, "%s holds the segment %s; give it its name back or restore the image from a backup", name, segmentName(info.base))
+	case err == nil && info.kind == kindPacked:
+		if seg.packed, err = readPacked(f, info); errors.Is(err, errBad) {
+			return nil, info, batos.Errorf(batos.Corrupt, "%s is damaged: its trailer fails its checksum; restore the image from a backup", name)
+		}
+		if err != nil {
+			return nil, info, err
+		}
+		s.snaps.raise(seg.packed.before)
+		keep = true
+		return seg, info, nil
 	case err == nil:
 		keep = true
 		return seg, info, nil
@@ -185,6 +227,13 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 	for i+1 < len(list) && list[i+1].base <= pos {
 		i++
 	}
+	if from == segmentHeader {
+		for _, seg := range list {
+			if seg.packed != nil {
+				x.transactions += seg.packed.transactions
+			}
+		}
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -198,7 +247,11 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 			pos += segmentHeader
 		}
 		h, err := s.apply(&r, list[i], pos)
-		if errors.Is(err, errBad) {
+		if errors.Is(err, errEnd) && i+1 < len(list) {
+			pos = list[i].packed.end
+			continue
+		}
+		if errors.Is(err, errBad) || errors.Is(err, errEnd) {
 			break
 		}
 		if err != nil {
@@ -208,20 +261,30 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		s.recovery.Replayed++
 	}
 	s.recovery.replayedBytes = int64(pos - from)
-	x.end = pos
 	seg := list[i]
 	if i+1 < len(list) {
 		return s.damaged(seg, pos, fmt.Sprintf("later ones follow in %s", segmentName(list[i+1].base)))
+	}
+	x.end = pos
+	if seg.packed != nil {
+		x.end = seg.packed.end
+		return nil
 	}
 	next, err := r.later(seg, pos, s.seed)
 	if err != nil {
 		return err
 	}
 	if next > 0 {
+		if s.o.ReadOnly { // it may have been written since: then so was what is before it
+			var again reader
+			if _, err := s.apply(&again, seg, pos); err == nil {
+				return s.follow()
+			}
+		}
 		return s.damaged(seg, pos, fmt.Sprintf("later ones are whole, the next at byte %d", next-seg.base))
 	}
 	if pos < upTo {
-		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the log ends there but was longer before; restore the image from a backup, or remove %s to accept the loss", seg.f.Name(), pos-seg.base, s.path(IndexFile))
+		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the log ends there but was longer before; restore the image from a backup, or remove %s to accept the loss", seg.name, pos-seg.base, s.path(IndexFile))
 	}
 	junk, err := r.lastNonZero(seg, pos)
 	if err != nil {
@@ -229,7 +292,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 	}
 	if junk > 0 {
 		s.recovery.Cut = int64(junk - pos)
-		s.recovery.CutAt = fmt.Sprintf("%s byte %d", seg.f.Name(), pos-seg.base)
+		s.recovery.CutAt = fmt.Sprintf("%s byte %d", seg.name, pos-seg.base)
 	}
 	if s.o.ReadOnly {
 		return nil
@@ -237,32 +300,37 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 	return s.settle(seg, batch, pos, junk > 0)
 }
 
-// apply takes the transaction at pos into the index; errBad if there is none.
+// apply takes the transaction at pos, in a packed segment the first from there
+// on, into the index; errBad or errEnd if there is none.
 func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, error) {
 	x := s.idx
-	h, b, err := r.transaction(seg, pos)
+	t, err := r.next(seg, pos, s.seed)
 	if err != nil {
-		return h, err
+		return header{}, err
 	}
-	if h.tid <= x.last {
-		return h, errBad
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if t.tid <= x.last {
+		return header{}, errBad
 	}
 	var found []newRevision
 	var blobs []store.BlobHash
-	_, _, err = parseTransaction(b, s.seed, pos, func(at uint64, r *record) error {
-		found = append(found, newRevision{r.OID, makeEntry(at, r.TID, r.Delete)})
-		blobs = append(blobs, r.Blobs...)
+	_, err = t.each(s.seed, func(at uint64, r *record) error {
+		if !r.stub {
+			found = append(found, newRevision{r.OID, makeEntry(at, r.TID, r.Delete)})
+			blobs = append(blobs, r.Blobs...)
+		}
 		return nil
 	})
 	if err != nil {
-		return h, err
+		return header{}, err
 	}
 	for _, r := range found {
 		x.set(r.oid, r.entry)
 	}
 	s.blobs.commit(blobs)
-	x.add(h.tid, pos, h.end(), h.next)
-	return h, nil
+	x.add(t.tid, t.pos, t.end(), t.next)
+	return t.header, nil
 }
 
 // settle makes the end of the log what it looks like, because from now on it
@@ -293,7 +361,7 @@ func (s *Store) settle(seg *segment, batch, end uint64, cut bool) error {
 }
 
 func (s *Store) damaged(seg *segment, pos uint64, evidence string) error {
-	return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: a transaction fails its checksum although %s; restore the image from a backup", seg.f.Name(), pos-seg.base, evidence)
+	return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: a transaction fails its checksum although %s; restore the image from a backup", seg.name, seg.offset(pos), evidence)
 }
 
 // later looks behind pos, where no transaction is, for one of a later batch:

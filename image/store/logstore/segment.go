@@ -2,11 +2,14 @@ package logstore
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"batos/internal/vfs"
@@ -22,7 +25,26 @@ const allocateStep = 16 << 20
 type segment struct {
 	base      uint64
 	f         vfs.File
-	allocated int64 // bytes of the file known to be reserved
+	name      string
+	allocated int64   // bytes of the file known to be reserved
+	packed    *packed // nil: it is as it was written
+}
+
+// offset is where in the file position pos is, in a packed segment about where.
+func (s *segment) offset(pos uint64) int64 {
+	if s.packed != nil {
+		return s.packed.fence(pos)
+	}
+	return int64(pos - s.base)
+}
+
+// record gives the bytes of the record at pos in memory of their own: errGone
+// if pack removed it, errBad if it cannot be there.
+func (s *segment) record(pos uint64, seed uint32) ([]byte, error) {
+	if s.packed != nil {
+		return s.packed.record(s.f, pos, seed)
+	}
+	return readRecord(s, pos)
 }
 
 func segmentName(base uint64) string { return fmt.Sprintf("%016x%s", base, segmentSuffix) }
@@ -33,10 +55,11 @@ func parseSegmentName(name string) (uint64, bool) {
 	return base, ok && err == nil && segmentName(base) == name
 }
 
-// segments are the files of the log in order. Readers need no lock; only the
-// goroutine that flushes adds one.
+// segments are the files of the log in order. Readers need no lock: a file
+// that pack replaced is closed under them, upon which they look here again.
 type segments struct {
 	list atomic.Pointer[[]*segment]
+	mu   sync.Mutex // of those who change the list
 }
 
 func (s *segments) all() []*segment {
@@ -47,9 +70,26 @@ func (s *segments) all() []*segment {
 }
 
 func (s *segments) add(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	old := s.all()
 	list := append(old[:len(old):len(old)], seg)
 	s.list.Store(&list)
+}
+
+// replace puts seg where the segment of the same base was, which it gives.
+func (s *segments) replace(seg *segment) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.Clone(s.all())
+	for i, old := range list {
+		if old.base == seg.base {
+			list[i] = seg
+			s.list.Store(&list)
+			return old
+		}
+	}
+	return nil
 }
 
 func (s *segments) last() *segment {
@@ -70,11 +110,11 @@ func (s *segments) find(pos uint64) *segment {
 // createSegment makes the file of a new last segment, header and name durable.
 func createSegment(fsys vfs.FS, dir string, id imageID, base uint64) (*segment, error) {
 	name := filepath.Join(dir, segmentName(base))
-	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := createFile(fsys, name)
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.WriteAt(appendSegmentHeader(nil, id, base), 0)
+	_, err = f.WriteAt(appendSegmentHeader(nil, id, kindLog, base, 0), 0)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -85,7 +125,12 @@ func createSegment(fsys vfs.FS, dir string, id imageID, base uint64) (*segment, 
 		_ = f.Close() // the file stays as recovery expects it: a last segment without transactions
 		return nil, err
 	}
-	return &segment{base: base, f: f, allocated: segmentHeader}, nil
+	return &segment{base: base, f: f, name: name, allocated: segmentHeader}, nil
+}
+
+// createFile makes an empty file, or empties the one that is there.
+func createFile(fsys vfs.FS, name string) (vfs.File, error) {
+	return fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
 // reserve makes room up to end, if the filesystem can, so that a sync needs
@@ -105,4 +150,18 @@ func (s *segment) reserve(end, limit int64) error {
 	}
 	s.allocated = want
 	return nil
+}
+
+// segmentEnd gives the position after a segment; for the last, which still
+// grows, the highest there is.
+func (s *Store) segmentEnd(seg *segment) uint64 {
+	if seg.packed != nil {
+		return seg.packed.end
+	}
+	for _, other := range s.segs.all() {
+		if other.base > seg.base {
+			return other.base
+		}
+	}
+	return math.MaxUint64
 }

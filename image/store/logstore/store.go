@@ -4,14 +4,18 @@
 // [Open] recovers, [Store.Commit] appends. Inside, in reading order: the bytes
 // (format.go), the files (segment.go), what is known of them in memory
 // (index.go) and between starts (checkpoint.go), opening (recover.go),
-// committing (commit.go), reading (read.go) and blobs (blob.go).
+// committing (commit.go), reading (read.go) and how the past is found
+// (lineage.go), blobs (blob.go). Care for an image as it ages: what pack
+// leaves of a segment (packed.go), packing (pack.go), the blobs nobody needs
+// (trash.go), looking for damage (verify.go), backups (backup.go, manifest.go,
+// restore.go), and reading beside the process that writes (follow.go).
 //
 // In the folder of an image it owns
 //
 //	live_image.fs/        the segments of the log
 //	live_image.fs.index   where every object's newest revision is: a cache of the log
 //	live_image.fs.blob/   blobs, each <sha256> with <sha256>.sums beside it
-//	live_image.fs.lock    says which process has the image open
+//	live_image.fs.lock    says which process has the image open for writing
 //
 // # What is promised
 //
@@ -52,10 +56,17 @@ type Options struct {
 	Clock           func() time.Time // nil: time.Now
 	SegmentBytes    int64            // a segment is full at this size; 0: 256 MiB
 	CheckpointBytes int64            // the index is written after this much log; 0: 64 MiB
-	ReadOnly        bool             // nothing is written, not even repairs; others may read too
+	ReadOnly        bool             // nothing is written, not even repairs or a lock: see [Store]
 }
 
 // Store is an open log.
+//
+// One that is open for reading only may stand beside the process that writes,
+// and beside others: it takes no lock, repairs nothing and changes nothing.
+// Each new snapshot, and Wait, sees what that process committed meanwhile; a
+// commit may be seen a moment before it is durable. Files that a pack replaces
+// it goes on reading as they were, so that it misses nothing, and holds their
+// space until it is closed.
 type Store struct {
 	fsys vfs.FS
 	dir  string
@@ -68,6 +79,10 @@ type Store struct {
 	idx      *index
 	blobs    *blobs
 	recovery Recovery
+	snaps    snapshots
+	indexMu  sync.Mutex    // of who writes the index
+	care     chan struct{} // holds something while a pack, a backup or the end goes on
+	tail     sync.Mutex    // of who follows another process's log
 
 	nextOID atomic.Uint64
 	closing atomic.Bool
@@ -90,7 +105,10 @@ type Store struct {
 	indexing    bool                     // it is running
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Packer = (*Store)(nil)
+)
 
 // Open opens the image in a folder, which it makes if need be, and recovers
 // what the last process left.
@@ -104,7 +122,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = 64 << 20
 	}
-	s := &Store{fsys: fsys, dir: dir, o: o, pending: map[batos.OID]pendingRev{}}
+	s := &Store{fsys: fsys, dir: dir, o: o, pending: map[batos.OID]pendingRev{}, care: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	defer func() {
 		if err != nil {
@@ -113,6 +131,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 			err = fileError("open the image "+dir, err)
 		}
 	}()
+	s.snaps.open = map[batos.TID]int{}
 	if !o.ReadOnly {
 		for _, d := range []string{dir, s.path(LogDir), s.path(BlobDir)} {
 			if err := makeDir(fsys, d); err != nil {
@@ -122,9 +141,10 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	} else if _, err := fsys.Stat(dir); err != nil {
 		return nil, err
 	}
-	s.lock, err = fsys.Lock(s.path(LockFile), o.ReadOnly)
-	if err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if s.lock, err = fsys.Lock(s.path(LockFile), false); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.recover(ctx); err != nil {
 		return nil, err
@@ -189,6 +209,9 @@ func (s *Store) NewOIDs(ctx context.Context, n int) (batos.OID, error) {
 
 // Wait implements [store.Store].
 func (s *Store) Wait(ctx context.Context, after batos.TID) (batos.TID, error) {
+	if s.o.ReadOnly {
+		return s.waitFollowing(ctx, after)
+	}
 	for {
 		s.mu.Lock()
 		last, closed := s.idx.now().last, s.closed
@@ -222,12 +245,33 @@ func (s *Store) wake() {
 // Stats implements [store.Store].
 func (s *Store) Stats() store.Stats {
 	now := s.idx.now()
-	return store.Stats{
+	out := store.Stats{
 		Objects:      now.objects,
 		Transactions: now.transactions,
 		LogBytes:     int64(now.end),
 		BlobBytes:    s.blobs.bytes(),
 	}
+	for _, seg := range s.segs.all() {
+		if p := seg.packed; p != nil {
+			out.LogBytes -= int64(p.end-seg.base) - p.size
+			out.Transactions -= p.transactions
+		}
+	}
+	out.DiskFree, out.DiskTotal = vfs.Space(s.fsys, s.dir)
+	out.Growth = s.growth(now)
+	return out
+}
+
+// growth is how many bytes the log gets in a day, as in the last window.
+func (s *Store) growth(now state) int64 {
+	end := batos.TIDAt(s.o.Clock())
+	from, ok := s.idx.markFor(end - batos.TID(store.GrowthWindow.Microseconds()))
+	if !ok || from.tid >= end {
+		return 0
+	}
+	const day = 24 * time.Hour
+	took := end.Time().Sub(from.tid.Time())
+	return int64(float64(now.end-from.pos) * float64(day) / float64(max(took, store.GrowthWindow)))
 }
 
 // Close implements [store.Store]. A second call does nothing.
@@ -246,6 +290,8 @@ func (s *Store) Close() error {
 	poisoned := s.poisoned != nil
 	s.mu.Unlock()
 	s.checkpoints.Wait()
+	s.care <- struct{}{} // a pack or backup notices that it has to end
+	defer func() { <-s.care }()
 
 	var err error
 	if !s.o.ReadOnly && !poisoned {

@@ -186,11 +186,14 @@ func (e *env) history(oid batos.OID) []string {
 			e.t.Fatalf("history of %v yields %v at %v after %v", oid, r.OID, r.TID, last)
 		}
 		last = r.TID
+		what := string(r.Data)
 		if r.Delete {
-			out = append(out, "-")
-		} else {
-			out = append(out, string(r.Data))
+			what = "-"
 		}
+		if r.Gap {
+			what += " gap"
+		}
+		out = append(out, what)
 	}
 	return out
 }
@@ -223,6 +226,9 @@ func (e *env) log(from, to batos.TID) []string {
 				data = "-"
 			}
 			line += fmt.Sprintf(" %v=%s", r.OID, data)
+		}
+		if tx.Packed > 0 {
+			line += fmt.Sprintf(" packed=%d", tx.Packed)
 		}
 		out = append(out, line)
 	}

@@ -1,0 +1,83 @@
+package logstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"batos"
+)
+
+// A store that is open for reading only finds what another process commits by
+// reading on where the log ended. It believes what recovery would believe, by
+// the same rules: if that process dies, recovery keeps what was seen. A sync
+// that fails is the one exception: what it should have made durable may be
+// seen, and lost.
+
+// followEvery is how often Wait looks for new transactions.
+const followEvery = 10 * time.Millisecond
+
+// follow takes in what was committed since the last time.
+func (s *Store) follow() error {
+	s.tail.Lock()
+	defer s.tail.Unlock()
+	for {
+		seg, pos := s.segs.last(), s.idx.now().end
+		if seg.packed == nil || pos < seg.packed.end {
+			var r reader // with nothing read before
+			_, err := s.apply(&r, seg, max(pos, seg.base+segmentHeader))
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, errBad) && !errors.Is(err, errEnd) {
+				return readError(s, pos, err)
+			}
+		}
+		if more, err := s.followSegment(seg, pos); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// followSegment opens the segment that begins at pos, if there is one by now.
+func (s *Store) followSegment(last *segment, pos uint64) (bool, error) {
+	if pos <= last.base {
+		return false, nil
+	}
+	if _, err := s.fsys.Stat(filepath.Join(s.path(LogDir), segmentName(pos))); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	seg, _, err := s.openSegment(pos, true)
+	if err != nil {
+		return false, fileError("follow the log", err)
+	}
+	if seg == nil { // it is just being made
+		return false, nil
+	}
+	s.segs.add(seg)
+	return true, nil
+}
+
+// waitFollowing is Wait in a store that is open for reading only.
+func (s *Store) waitFollowing(ctx context.Context, after batos.TID) (batos.TID, error) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		if s.closing.Load() {
+			return 0, errClosed
+		}
+		if err := s.follow(); err != nil {
+			return 0, err
+		}
+		if last := s.LastTID(); last > after {
+			return last, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}

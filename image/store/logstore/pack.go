@@ -1,0 +1,419 @@
+package logstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"batos"
+	"batos/image/store"
+)
+
+// Pack goes through the segments from the oldest on and rewrites those that
+// have something to give back, one at a time, as packed segments under the
+// same name. Because positions stay what they were, that is all: the rename is
+// the commit point of each segment, nothing else has to agree with it, writers
+// never notice, and a pack that was cut short is taken up by the next.
+//
+// A revision may go if a newer one of its object is not after the chosen
+// moment; a deletion also if it is the object's last revision. What is decided
+// for an object depends on what was decided for its older revisions:
+//
+//   - A deletion stays while an older revision stays (because of Keep), or else
+//     a log that is read from its beginning would bring the object back.
+//   - Where an older revision stays, the last one that goes before a newer one
+//     leaves a stub, so that the way back does not end there.
+//
+// That is why the oldest segment comes first. Before a segment is replaced,
+// the index file is at least as new as its end: an older one could name what
+// is gone.
+type packing struct {
+	s      *Store
+	o      store.PackOptions
+	report store.PackReport
+
+	at   map[batos.OID]uint64    // revision at Before of objects changed since; 0: none
+	old  map[batos.OID]oldRev    // objects of which an old revision stays
+	live map[store.BlobHash]bool // blobs that what stays refers to
+	done uint64                  // the index file reaches at least to here
+	bare bool                    // there are no blobs to look for
+}
+
+// oldRev is the newest old revision of an object that stays, so far.
+type oldRev struct {
+	pos   uint64
+	since batos.TID // of the first revision after it that goes; 0: none yet
+}
+
+// Pack implements [store.Packer].
+func (s *Store) Pack(ctx context.Context, o store.PackOptions) (store.PackReport, error) {
+	if s.o.ReadOnly && !o.DryRun {
+		return store.PackReport{}, errReadOnly
+	}
+	if err := s.beginCare(ctx); err != nil {
+		return store.PackReport{}, err
+	}
+	defer s.endCare()
+	p := &packing{s: s, o: o, at: map[batos.OID]uint64{}, old: map[batos.OID]oldRev{}, live: map[store.BlobHash]bool{}}
+	p.bare = !s.blobs.collect()
+	defer s.blobs.stopCollecting()
+	err := p.run(ctx)
+	return p.report, fileError("pack the image", err)
+}
+
+// beginCare waits until no pack or backup goes on.
+func (s *Store) beginCare(ctx context.Context) error {
+	select {
+	case s.care <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.closing.Load() {
+		s.endCare()
+		return errClosed
+	}
+	return nil
+}
+
+func (s *Store) endCare() { <-s.care }
+
+// going reports why the work of pack or backup has to end now.
+func (s *Store) going(ctx context.Context) error {
+	if s.closing.Load() {
+		return errClosed
+	}
+	return ctx.Err()
+}
+
+func (p *packing) run(ctx context.Context) error {
+	s := p.s
+	p.choose()
+	for i := 0; i < len(s.segs.all()); i++ {
+		seg := s.segs.all()[i]
+		plan, err := p.plan(ctx, seg)
+		if err != nil {
+			return err
+		}
+		if plan == nil {
+			break
+		}
+		if plan.gone > 0 && seg == s.segs.last() && !p.o.DryRun {
+			if err := s.roll(); err != nil {
+				return err
+			}
+			if plan, err = p.plan(ctx, seg); err != nil { // with what was committed meanwhile
+				return err
+			}
+		}
+		smaller := int64(plan.end-seg.base) - plan.size
+		if seg.packed != nil {
+			smaller = seg.packed.size - plan.size
+		}
+		if plan.gone > 0 && !p.o.DryRun {
+			if smaller, err = p.rewrite(ctx, seg, plan); err != nil {
+				return err
+			}
+		}
+		p.settle(plan, smaller)
+	}
+	return p.blobs()
+}
+
+// choose settles the moment that stays whole: at most that of the oldest open
+// snapshot. From here on, other moments before it answer code packed.
+func (p *packing) choose() {
+	s := p.s
+	s.snaps.mu.Lock()
+	defer s.snaps.mu.Unlock()
+	before := min(p.o.Before, s.idx.now().last)
+	for tid := range s.snaps.open {
+		before = min(before, tid)
+	}
+	p.report.Before = before
+	if !p.o.DryRun {
+		s.snaps.raise(before)
+	}
+}
+
+// copyBuffer is how much is written at once.
+const copyBuffer = 1 << 20
+
+// fate is what becomes of a record.
+type fate uint8
+
+const (
+	stays fate = iota
+	goes
+	leavesStub
+)
+
+// plan is what becomes of a segment.
+type plan struct {
+	end     uint64       // position after it, when the plan was made
+	lastTxn uint64       // position of its last transaction, which stays in any case
+	fates   []fate       // of its records in order
+	stubs   map[int]stub // of those that leave one, by their number
+	gone    int64        // revisions that it has and will not have
+	txns    int64        // transactions, likewise
+	kept    int64        // revisions, because of Keep
+	size    int64        // of the file that is left, about
+
+	// What it found out about objects of which an old revision stays, and which
+	// of their records is the newest to leave a stub.
+	old   map[batos.OID]oldRev
+	heirs map[batos.OID]int
+}
+
+// stub is what a record leaves.
+type stub struct {
+	prev  uint64
+	since batos.TID
+}
+
+// plan decides about every record of a segment; nil if there is nothing to
+// decide.
+func (p *packing) plan(ctx context.Context, seg *segment) (*plan, error) {
+	s := p.s
+	out := &plan{end: min(s.segmentEnd(seg), s.idx.now().end), stubs: map[int]stub{}, old: map[batos.OID]oldRev{}, heirs: map[batos.OID]int{}}
+	if out.end <= seg.base+segmentHeader {
+		return nil, nil
+	}
+	out.size = segmentHeader + packedTrailer
+	lastGoes := false
+	err := s.walkTo(ctx, seg.base, out.end, func(t *txn) (bool, error) {
+		if err := s.going(ctx); err != nil {
+			return false, err
+		}
+		if t.tid > p.report.Before && out.gone == 0 && p.bare {
+			lastGoes = false
+			return false, nil // nothing goes from here on
+		}
+		gone, size := out.gone, int64(0)
+		stay := t.records == 0 && t.gone == 0
+		_, err := t.each(s.seed, func(pos uint64, r *record) error {
+			f, err := p.fate(out, t, pos, r)
+			if err != nil {
+				return err
+			}
+			out.fates = append(out.fates, f)
+			switch {
+			case f == stays:
+				size += itemHeader + int64(len(r.raw))
+			case f == leavesStub:
+				size += itemHeader + stubSize
+			}
+			stay = stay || f != goes
+			if f != stays && !r.stub {
+				out.gone++
+			}
+			return nil
+		})
+		if err != nil {
+			return false, p.damage(t, err)
+		}
+		out.lastTxn, lastGoes = t.pos, !stay && (out.gone > gone || t.gone > 0)
+		if lastGoes {
+			out.txns++
+		} else {
+			out.size += itemHeader + packedTxn + int64(t.meta) + size
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if lastGoes {
+		out.txns--
+	}
+	out.size += out.size / fenceEvery * fenceSize
+	return out, nil
+}
+
+// damage gives an error of reading a transaction its place.
+func (p *packing) damage(t *txn, err error) error {
+	if errors.Is(err, errBad) {
+		return readError(p.s, t.pos, err)
+	}
+	return err
+}
+
+// fate decides about one record and notes in the plan what that means for
+// newer ones of the object.
+func (p *packing) fate(out *plan, t *txn, pos uint64, r *record) (fate, error) {
+	old, hasOld := out.old[r.OID]
+	if !hasOld {
+		old, hasOld = p.old[r.OID]
+	}
+	stay := func() (fate, error) {
+		delete(out.heirs, r.OID)
+		for _, h := range r.Blobs {
+			p.live[h] = true
+		}
+		return stays, nil
+	}
+	since := r.TID
+	switch {
+	case r.TID > p.report.Before:
+		return stay()
+	case r.stub:
+		since = stubSince(r)
+	default:
+		at, err := p.visible(r.OID)
+		if err != nil {
+			return stays, err
+		}
+		if at == pos && (!r.Delete || hasOld) {
+			return stay()
+		}
+		if at != pos && !r.Delete && p.o.Keep != nil && p.o.Keep(t.rawMeta(), &r.Revision) {
+			out.kept++
+			out.old[r.OID] = oldRev{pos: pos}
+			return stay()
+		}
+	}
+	if !hasOld {
+		return goes, nil
+	}
+	if old.since == 0 || since < old.since {
+		old.since = since
+	}
+	out.old[r.OID] = old
+	if i, ok := out.heirs[r.OID]; ok { // its newer neighbour goes too
+		out.fates[i] = goes
+	}
+	out.heirs[r.OID] = len(out.fates)
+	out.stubs[len(out.fates)] = stub{old.pos, old.since}
+	return leavesStub, nil
+}
+
+// visible gives the position of the object's revision as of Before, 0 if there
+// is none.
+func (p *packing) visible(oid batos.OID) (uint64, error) {
+	if e := p.s.idx.get(oid); e.tid <= p.report.Before {
+		return e.pos(), nil
+	}
+	if at, ok := p.at[oid]; ok {
+		return at, nil
+	}
+	_, at, err := p.s.locate(oid, p.report.Before)
+	if err != nil && !errors.Is(err, errGone) {
+		return 0, err
+	}
+	p.at[oid] = at
+	return at, nil
+}
+
+// settle takes over what a plan that is final found out.
+func (p *packing) settle(out *plan, smaller int64) {
+	maps.Copy(p.old, out.old)
+	p.report.Kept += out.kept
+	if out.gone == 0 {
+		return
+	}
+	p.report.Segments++
+	p.report.Revisions += out.gone
+	p.report.Transactions += out.txns
+	p.report.Bytes += smaller
+}
+
+// rewrite replaces a segment by what its plan leaves of it.
+func (p *packing) rewrite(ctx context.Context, seg *segment, plan *plan) (smaller int64, err error) {
+	s := p.s
+	if p.done < plan.end {
+		end := s.idx.now().end
+		if err := s.writeIndex(); err != nil {
+			return 0, err
+		}
+		p.done = end
+	}
+	w, err := s.newPackedWriter(seg.base, plan.end, p.report.Before)
+	if err != nil {
+		return 0, err
+	}
+	was := int64(plan.end - seg.base)
+	if seg.packed != nil {
+		was, w.p.transactions, w.p.revisions = seg.packed.size, seg.packed.transactions, seg.packed.revisions
+	}
+	w.p.revisions += plan.gone
+	plan.txns = 0 // a stub that was taken back may have been all that was left of one
+	if err := p.copy(ctx, seg, plan, w); err != nil {
+		w.drop()
+		return 0, err
+	}
+	w.p.transactions += plan.txns
+	fresh, err := w.finish()
+	if err != nil {
+		w.drop()
+		return 0, err
+	}
+	if err := s.segs.replace(fresh).f.Close(); err != nil {
+		return 0, err
+	}
+	return was - fresh.packed.size, nil
+}
+
+// copy writes what the plan leaves of a segment.
+func (p *packing) copy(ctx context.Context, seg *segment, plan *plan, w *packedWriter) error {
+	s := p.s
+	n := 0
+	var items []byte
+	var places []fence // of the items, counted from the first
+	return s.walkTo(ctx, seg.base, plan.end, func(t *txn) (bool, error) {
+		if err := s.going(ctx); err != nil {
+			return false, err
+		}
+		items, places = items[:0], places[:0]
+		h := t.header
+		h.records = 0
+		meta, err := t.each(s.seed, func(pos uint64, r *record) error {
+			f := plan.fates[n]
+			n++
+			left := r.raw
+			if f != stays && !r.stub {
+				h.gone++
+			}
+			switch f {
+			case goes:
+				return nil
+			case leavesStub:
+				left = appendStub(nil, r, plan.stubs[n-1], s.seed)
+			}
+			places = append(places, fence{pos, int64(len(items))})
+			items = appendItem(items, pos, len(left), false, s.seed)
+			items = append(items, left...)
+			h.records++
+			return nil
+		})
+		if err != nil {
+			return false, p.damage(t, err)
+		}
+		if w.p.last = t.tid; h.records == 0 && h.gone > 0 && t.pos != plan.lastTxn {
+			plan.txns++
+			return true, nil
+		}
+		w.fence(t.pos)
+		w.buf = appendPackedTxn(w.buf, &h, len(items), meta, s.seed)
+		start := w.off + int64(len(w.buf))
+		for _, at := range places {
+			w.fenceAt(at.pos, start+at.off)
+		}
+		w.buf = append(w.buf, items...)
+		return true, w.flush(copyBuffer)
+	})
+}
+
+// blobs moves those to the trash that nothing refers to any more.
+func (p *packing) blobs() error {
+	b := p.s.blobs
+	if p.o.DryRun {
+		unused, bytes := b.unused(p.live)
+		p.report.Blobs, p.report.BlobBytes = len(unused), bytes
+		return nil
+	}
+	gone, bytes, err := b.discard(p.live)
+	if err != nil {
+		return err
+	}
+	p.report.Blobs, p.report.BlobBytes = len(gone), bytes
+	return nil
+}
