@@ -93,6 +93,11 @@ func (c classes) line(text string) (Line, error) {
 						return nil, batos.Errorf(batos.Invalid, "%q is neither a word, a class, nor a placeholder", w)
 					}
 				}
+				for i, w := range words {
+					if plainThings[w] {
+						words[i] = "{~}"
+					}
+				}
 				add(words)
 			}
 		}
@@ -100,6 +105,16 @@ func (c classes) line(text string) (Line, error) {
 	}
 	return out, nil
 }
+
+// plainThings are nouns that mean nothing of their own in a phrase: any other
+// noun would do.
+var plainThings = func() map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields("candidate candidates character child contact contacts customer employee game guest kid person people player players prize product products project quest recipe role song songs student students user users job todo team seat parcel subject company widget employee runner") {
+		m[w] = true
+	}
+	return m
+}()
 
 func isWord(w string) bool {
 	for i := 0; i < len(w); i++ {

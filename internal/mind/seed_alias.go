@@ -212,7 +212,7 @@ func (lex lexicon) markParts(words []string, slots []namedSlot, marks map[int]ma
 			continue
 		}
 		if m, ok := stateOf(w, at, slots, lex); ok {
-			if !m.made || at == 0 && len(marks) == 0 {
+			if !m.made || m.field >= 0 || len(marks) == 0 && lex.onlyThings(words[1:]) {
 				marks[at] = m
 			}
 			continue
@@ -224,6 +224,12 @@ func (lex lexicon) markParts(words []string, slots []namedSlot, marks map[int]ma
 			marks[at] = m
 		}
 	}
+}
+
+// onlyThings reports whether words are nothing but nouns that a phrase may
+// drop: lock_front_door is about the lock, stop_and_reset is not.
+func (lex lexicon) onlyThings(words []string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return lex.words[w] && !lex.things[w] })
 }
 
 // stateOf relates a word to a flag's name: lock and unlock, unlocked, closed

@@ -40,7 +40,7 @@ var irregular = map[string]string{
 	"teeth": "tooth", "geese": "goose", "indices": "index", "matrices": "matrix", "vertices": "vertex",
 	"leaves": "leaf", "wolves": "wolf", "shelves": "shelf", "halves": "half", "lives": "life", "knives": "knife",
 	"wives": "wife", "thieves": "thief", "movies": "movie", "cookies": "cookie", "zombies": "zombie",
-	"ties": "tie", "pies": "pie", "series": "series", "species": "species", "news": "news", "status": "status", "bus": "bus",
+	"ties": "tie", "pies": "pie", "series": "series", "species": "species", "news": "news", "status": "status", "bus": "bus", "buses": "bus", "gases": "gas", "lenses": "lens", "glasses": "glass",
 	"gas": "gas", "bonus": "bonus", "radius": "radius", "address": "address", "data": "data", "criteria": "criterion",
 	"analyses": "analysis", "axes": "axis", "bases": "base", "courses": "course", "houses": "house", "horses": "horse",
 	"expenses": "expense", "purchases": "purchase", "exercises": "exercise", "phrases": "phrase", "uses": "use",
@@ -173,13 +173,19 @@ qty       quantity count qty amount number units stock pieces copies
 money     balance money cash savings funds account principal credit deposit capital
 rate      rate tax interest vat percent tip
 discount  discount rebate reduction
-width     width length w
+length    length len long
+width     width w breadth
 height    height h
 depth     depth d
 side      side edge
 radius    radius r
 distance  distance km kilometers miles mileage
-time      time hours duration minutes seconds
+time      time duration
+seconds   seconds secs
+minutes   minutes mins
+hours     hours hrs
+days      days
+years     years
 speed     speed velocity pace
 age       age
 year      year born founded released published birth_year
@@ -309,6 +315,17 @@ var affinities = []struct{ verbs, slots []string }{
 	{strings.Fields("feed eat"), strings.Fields("hunger food weight")},
 	{strings.Fields("greet welcome hello introduce"), strings.Fields("name title")},
 	{strings.Fields("rename call"), strings.Fields("name title label")},
+	{strings.Fields("retitle entitle"), strings.Fields("title")},
+	{strings.Fields("relabel"), strings.Fields("label")},
+	{strings.Fields("paint repaint dye tint recolor"), strings.Fields("color colour")},
+	{strings.Fields("older younger"), strings.Fields("age")},
+	{strings.Fields("heavier lighter"), strings.Fields("weight mass")},
+	{strings.Fields("taller"), strings.Fields("height size")},
+	{strings.Fields("longer shorter"), strings.Fields("length height duration")},
+	{strings.Fields("faster slower"), strings.Fields("speed velocity pace")},
+	{strings.Fields("hotter warmer colder cooler"), strings.Fields("temperature degrees")},
+	{strings.Fields("dearer cheaper expensive"), strings.Fields("price cost")},
+	{strings.Fields("richer poorer"), strings.Fields("balance money cash gold coins wealth")},
 	{strings.Fields("discount"), strings.Fields("price cost")},
 	{strings.Fields("rotate turn"), strings.Fields("angle heading direction")},
 	{strings.Fields("like unlike upvote downvote vote"), strings.Fields("likes votes upvotes score")},
