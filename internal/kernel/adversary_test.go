@@ -208,8 +208,16 @@ func (f *battlefield) strike(strikes bool) (object.Value, *batos.Error) {
 }
 
 func TestNoGeneratedProgramGetsPastTheGate(t *testing.T) {
+	attacks, stopped := 0, 0
+	defer func() { t.Logf("%d attacks by generated programs, %d succeeded", attacks, attacks-stopped) }()
 	for _, p := range programs(t) {
 		t.Run(p.name, func(t *testing.T) {
+			attacks++
+			defer func() {
+				if !t.Failed() {
+					stopped++
+				}
+			}()
 			if !p.inEarnest {
 				f := invade(t, p.source(false))
 				before := f.census()
@@ -254,6 +262,8 @@ func forged(source string, verdict object.Value) *object.Dict {
 }
 
 func TestNoMessageFromADoorGetsPastTheGate(t *testing.T) {
+	attacks, stopped := 0, 0
+	defer func() { t.Logf("%d attacks from doors, %d succeeded", attacks, attacks-stopped) }()
 	evil := "def shout(self):\n    return \"evil\"\n"
 	weak := func(r Request, a batos.Authority) Request {
 		r.Authority, r.Synthesis = a, false
@@ -270,7 +280,7 @@ func TestNoMessageFromADoorGetsPastTheGate(t *testing.T) {
 			return request("VALIDATING_state", "install_", object.Ref(f.cycle), forged(evil, object.Ref(v)))
 		}},
 		{"install with a copy of the true verdict", batos.Denied, func(f *battlefield) Request {
-			v, err := f.k.Eval(context.Background(), Person{"tester"}, batos.Ref{}, "self.clone()")
+			v, err := f.k.Eval(context.Background(), Person{"tester"}, batos.Ref{OID: f.docket.Verdicts[0]}, "clone(self)")
 			if err != nil {
 				f.t.Fatal(err)
 			}
@@ -408,6 +418,12 @@ func TestNoMessageFromADoorGetsPastTheGate(t *testing.T) {
 		}},
 	} {
 		t.Run(c.attempt, func(t *testing.T) {
+			attacks++
+			defer func() {
+				if !t.Failed() {
+					stopped++
+				}
+			}()
 			f := invade(t, incrementBy)
 			r := c.request(f)
 			before := f.census()

@@ -218,11 +218,6 @@ func (k *Kernel) recordCorrection(tx *image.Tx, p Person, how string, oid batos.
 	return tx.Tree(k.roots.corrections).Set(key, object.Ref(c))
 }
 
-// Undo takes back a transaction; taking back an install is a correction.
-func (k *Kernel) Undo(ctx context.Context, p Person, tid batos.TID) (batos.TID, error) {
-	return k.im.Undo(ctx, tid, p.meta("undo "+tid.String()))
-}
-
 // Eval runs an expression of the dialect as a person, with self bound to the
 // target (genesis_obj if zero). What it changes is committed.
 func (k *Kernel) Eval(ctx context.Context, p Person, target batos.Ref, expression string) (object.Value, error) {
