@@ -326,7 +326,11 @@ func (p *packing) rewrite(ctx context.Context, seg *segment, plan *plan) (smalle
 		}
 		p.done = end
 	}
-	w, err := s.newPackedWriter(seg.base, plan.end, p.report.Before)
+	before := p.report.Before
+	if seg.packed != nil {
+		before = max(before, seg.packed.before)
+	}
+	w, err := s.newPackedWriter(seg.base, plan.end, before)
 	if err != nil {
 		return 0, err
 	}
