@@ -68,7 +68,7 @@ func reply(_ int, r mind.Request) mindtest.Answer {
 		asked.WriteString(t.Text)
 	}
 	for sel, source := range methods {
-		if !strings.Contains(asked.String(), sel) {
+		if !strings.Contains(asked.String(), "Message: "+sel+"(") {
 			continue
 		}
 		if strings.Contains(" "+os.Getenv(holdEnv)+" ", " "+sel+" ") {

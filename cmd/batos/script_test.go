@@ -3,14 +3,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,13 +29,14 @@ import (
 // terminal, with real processes. Beside testscript's own commands they have
 //
 //	serve [-with PROGRAM] IMAGE [FLAG…]   batos up on a free port; waits for ready and sets BATOS_IMAGE, BATOS_SERVER and BATOS_ADDRESS
-//	stop [SIGNAL]                         end that server (TERM, INT or KILL) and check that it ended well
+//	down [SIGNAL [SAID]]                  end that server (TERM, INT or KILL) and check that it ended well and what it said on stderr
 //	exits STATUS COMMAND…                 run a command; a failure must be one line on stderr, or JSON with --json
 //	answers STATUS METHOD PATH [NAME:VALUE…] [BODY]   a raw HTTP request; the answer is in the file "answer"
 //	big FILE MEGABYTES                    a file of that size
 //	clip FILE BYTES                       cut a file's end off
 //	poke FILE OFFSET HEX                  overwrite bytes
-//	disk FOLDER SIZE                      a small disk of its own; under the condition [disk]
+//	noise FILE KILOBYTES                  a file of that size that compresses badly
+//	disk FOLDER SIZE [ro]                 a small disk of its own, or another size or mode for it; under the condition [disk]
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -44,8 +48,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "stop": scriptStop, "exits": scriptExits, "answers": scriptAnswers,
-			"big": scriptBig, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk,
+			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers,
+			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond != "disk" {
@@ -124,20 +128,24 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 // stopsWithin is what a person waits at most after Ctrl-C.
 const stopsWithin = 5 * time.Second
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptDown(ts *testscript.TestScript, neg bool, args []string) {
 	sig := syscall.SIGTERM
-	if len(args) == 1 {
+	if len(args) > 0 {
 		sig = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}[args[0]]
 	}
 	s := ts.Value(serverKey{}).(*scriptServer)
-	if neg || len(args) > 1 || sig == 0 || s.cmd == nil {
-		ts.Fatalf("usage: stop [TERM|INT|KILL], after serve")
+	if neg || len(args) > 2 || sig == 0 || s.cmd == nil {
+		ts.Fatalf("usage: down [TERM|INT|KILL [SAID]], after serve")
+	}
+	said := "^$"
+	if len(args) == 2 {
+		said = args[1]
 	}
 	ts.Check(s.cmd.Process.Signal(sig))
 	select {
 	case err := <-s.ended:
 		s.cmd = nil
-		if sig != syscall.SIGKILL && (err != nil || s.stderr.Len() > 0) {
+		if sig != syscall.SIGKILL && (err != nil || !regexp.MustCompile(said).Match(s.stderr.Bytes())) {
 			ts.Fatalf("the server ended with %v and said: %s", err, s.stderr)
 		}
 	case <-time.After(stopsWithin):
@@ -248,6 +256,17 @@ func scriptBig(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(f.Close())
 }
 
+func scriptNoise(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: noise FILE KILOBYTES")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := make([]byte, n*512)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("n"+hex.EncodeToString(b)), 0o644))
+}
+
 func scriptClip(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: clip FILE BYTES")
@@ -280,10 +299,14 @@ func scriptPoke(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptDisk(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: disk FOLDER SIZE")
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: disk FOLDER SIZE [ro]")
 	}
 	dir := ts.MkAbs(args[0])
+	if _, err := os.Stat(dir); err == nil {
+		ts.Check(mount(dir, strings.Join(append(args[1:], "remount"), ",")))
+		return
+	}
 	ts.Check(os.MkdirAll(dir, 0o755))
 	ts.Check(mount(dir, args[1]))
 	ts.Defer(func() { ts.Check(unmount(dir)) })

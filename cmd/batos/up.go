@@ -92,9 +92,10 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	if f.verbose {
 		level = slog.LevelDebug
 	}
+	quiet := f.quiet || app.JSON() // with --json only an error is told
 	log := slog.New(slog.NewTextHandler(app.Err, &slog.HandlerOptions{Level: level}))
 	say := func(format string, args ...any) {
-		if !f.quiet {
+		if !quiet {
 			fmt.Fprintf(app.Out, format+"\n", args...)
 		}
 	}
@@ -164,12 +165,12 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		err = errors.Join(err, door.Close(stop))
 	}()
 
-	if !f.quiet {
+	if !quiet {
 		stop := tell(k, app.Out)
 		defer stop()
 	}
 	if fresh && offline == nil {
-		if err := introduce(ctx, app, k, f.quiet); err != nil {
+		if err := introduce(ctx, app, k, quiet); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -178,14 +179,16 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	}
 	fmt.Fprintf(app.Out, "ready at %s, image %s\n", door.URL(), app.Image())
 	say("try: batos new counter --slots '{\"count\": 3}'\n     batos send counter increment_by 4\n     batos inspect counter")
-	select {
-	case <-ctx.Done():
-		say("stopping")
-		return nil
-	case err := <-served:
-		return err
-	case err := <-k.Dead():
-		return err
+	for {
+		select {
+		case <-ctx.Done():
+			say("stopping")
+			return nil
+		case err := <-served:
+			return err
+		case err := <-k.Dead():
+			log.Error("the image takes no more changes; what needs none is still answered", "reason", err)
+		}
 	}
 }
 

@@ -298,9 +298,10 @@ func (k *Kernel) stopped(f *flight, err error) {
 		}
 		err = batos.Errorf(batos.Busy, "the system is stopping; the message was not carried out")
 	}
-	k.log.Error("a message could not be committed", "message", f.rec.ID, "error", err)
 	if c := batos.CodeOf(err); c == batos.StorePoisoned || c == batos.Corrupt {
 		k.die(asError(err, c))
+	} else {
+		k.log.Error("a message could not be committed", "message", f.rec.ID, "error", err)
 	}
 	k.land(f, Outcome{ID: f.rec.ID, State: batos.Failed, Err: asError(err, batos.StorePoisoned)})
 }

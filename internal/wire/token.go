@@ -51,7 +51,7 @@ func ReadToken(dir string) (string, error) {
 		return "", batos.Errorf(batos.Denied, "the token cannot be read: %w", err)
 	}
 	t := strings.TrimSpace(string(b))
-	if len(t) < 32 {
+	if len(t) < 32 || strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return "", batos.Errorf(batos.Invalid, "%s is not a token; remove it and start batos up again", filepath.Join(dir, TokenFile))
 	}
 	return t, nil
