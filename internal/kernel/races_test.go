@@ -430,3 +430,38 @@ func TestSubmittingWhileItStops(t *testing.T) {
 		t.Errorf("%d were accepted, %s were carried out, %v", accepted, object.Text(v, 20), err)
 	}
 }
+
+func TestAVerdictThatSaysNoInstallsNothing(t *testing.T) {
+	bad := "def increment_by(self, a):\n    self.count = 1000\n    self._p_changed = True\n    fail(\"no\")\n"
+	script, began, open := gated(bad, incrementBy)
+	w := awakened(t, setup{script: script})
+	w.new("counter", "", slot("count", num(0)))
+	id, err := w.submit(request("counter", "increment_by", num(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-began
+	open <- struct{}{}
+	<-began // the second attempt: the verdict on the first is the newest
+	missions, err := w.k.Missions(context.Background())
+	if err != nil || len(missions) != 1 {
+		t.Fatal(missions, err)
+	}
+	cycle := missions[0].OID
+	var d *docket
+	if err := w.im.View(context.Background(), func(tx *image.Tx) (err error) {
+		d, err = loadDocket(tx, docketOID(cycle))
+		return err
+	}); err != nil || len(d.Verdicts) != 1 {
+		t.Fatal(d, err)
+	}
+	_, refused := w.send("VALIDATING_state", "install_", object.Ref(cycle), forged(bad, object.Ref(d.Verdicts[0])))
+	w.wantCode(refused, batos.Denied)
+	close(open)
+	if o, err := w.k.Wait(context.Background(), id); err != nil || o.Err != nil || !object.Equal(o.Value, num(1)) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	// The verdict of an attempt that is over counts for nothing either.
+	_, refused = w.send("VALIDATING_state", "install_", object.Ref(cycle), forged(bad, object.Ref(d.Verdicts[0])))
+	w.wantCode(refused, batos.Denied)
+}
