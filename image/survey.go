@@ -3,6 +3,7 @@ package image
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"batos"
@@ -74,6 +75,16 @@ func (im *Image) Survey(ctx context.Context, top int) (*Survey, error) {
 		}
 	}
 	return out, nil
+}
+
+// Objects lists the objects that exist, ascending. It reads the whole log.
+func (im *Image) Objects(ctx context.Context) ([]batos.OID, error) {
+	kinds, err := im.census(ctx, im.store.LastTID())
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(kinds, func(_ batos.OID, k codec.Kind) bool { return k != codec.KindObject })
+	return sorted(kinds), nil
 }
 
 // Referrers lists the objects and trees whose newest state refers to oid,

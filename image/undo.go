@@ -20,22 +20,48 @@ import (
 // changed since is a conflict; the error has that code and names all of them,
 // and nothing is changed. The undo of an undo does the thing again.
 func (im *Image) Undo(ctx context.Context, tid batos.TID, m Meta) (batos.TID, error) {
-	d, err := im.deed(ctx, tid)
-	if err != nil {
-		return 0, err
-	}
 	m.Undoes = tid
 	return im.Update(ctx, func(tx *Tx) error {
 		tx.SetMeta(m)
-		u := &undoing{tx: tx}
-		if err := u.all(d); err != nil {
-			return err
-		}
-		if len(u.clashes) > 0 {
-			return batos.Errorf(batos.Conflict, "%s cannot be undone, because later transactions changed %s", tid, strings.Join(u.clashes, ", "))
-		}
-		return nil
+		return tx.Undo(tid, nil)
 	})
+}
+
+// Undo takes back what the transaction tid did, as [Image.Undo] does, within a
+// transaction of its own making. Leave, unless it is nil, names objects and
+// trees that stay as they are whatever tid did to them, such as records of what
+// happened. After an error the transaction is to be aborted.
+func (tx *Tx) Undo(tid batos.TID, leave func(oid batos.OID) (bool, error)) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	if tx.im == nil {
+		return batos.Errorf(batos.Invalid, "a scratch transaction cannot undo")
+	}
+	d, err := tx.im.deed(tx.ctx, tid)
+	if err != nil {
+		return err
+	}
+	if leave != nil {
+		for _, oid := range append(sorted(d.objects), sorted(d.trees)...) {
+			stays, err := leave(oid)
+			if err != nil {
+				return err
+			}
+			if stays {
+				delete(d.objects, oid)
+				delete(d.trees, oid)
+			}
+		}
+	}
+	u := &undoing{tx: tx}
+	if err := u.all(d); err != nil {
+		return err
+	}
+	if len(u.clashes) > 0 {
+		return batos.Errorf(batos.Conflict, "%s cannot be undone, because later transactions changed %s", tid, strings.Join(u.clashes, ", "))
+	}
+	return nil
 }
 
 // deed is what one transaction did.

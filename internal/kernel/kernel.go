@@ -7,7 +7,8 @@
 // how a failed look-up parks its message and what wakes it; gate.go, the only
 // way for generated code into a slot; effects.go, what messages may ask of
 // the world; person.go, what people do directly; awaken.go and resume.go,
-// the first start and every later one.
+// the first start and every later one; upgrade.go, how a newer release changes
+// an image; history.go, safe.go and retention.go, what keeps it in repair.
 //
 // What the kernel keeps in the image are sealed objects: records of messages,
 // dockets of missions, verdicts, provenance, corrections. They are reached
@@ -46,6 +47,7 @@ type Config struct {
 	Lineage exec.Lineage // what one request at a door may spend; zero: DefaultLineage
 	Queue   int          // messages that may wait in line; 0: 10000
 	Release string       // of the binary, for provenance
+	Safe    bool         // start without running any code of the image: see safe.go
 	Log     *slog.Logger // nil: slog.Default
 	Clock   func() time.Time
 }
@@ -62,6 +64,7 @@ type Kernel struct {
 	core    *core
 	ledgers ledgers
 	roots   roots
+	safe    string // why no code of the image runs; "" if it does
 
 	ctx    context.Context // ends when the kernel stops
 	stop   context.CancelCauseFunc
@@ -104,6 +107,9 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	k.registerPrimitives()
 	if err := k.awaken(ctx); err != nil {
 		return nil, err
+	}
+	if err := k.checkGenesis(ctx); err != nil || k.safe != "" {
+		return k, err
 	}
 	if err := k.openCore(ctx); err != nil {
 		return nil, err

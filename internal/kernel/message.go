@@ -239,6 +239,9 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	if k.closed.Load() {
 		return nil, batos.Errorf(batos.Busy, "the system is stopping")
 	}
+	if err := k.runs(); err != nil {
+		return nil, err
+	}
 	sel, err := admit(&r)
 	if err != nil {
 		return nil, err

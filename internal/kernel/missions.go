@@ -183,6 +183,9 @@ func (f *flight) doom() {
 
 // order sends a workflow object a message on a person's word and waits.
 func (k *Kernel) order(ctx context.Context, p Person, to batos.OID, sel batos.Selector, arg object.Value) error {
+	if err := k.runs(); err != nil {
+		return err
+	}
 	args := codec.EncodeArgs([]object.Value{arg}, nil)
 	id := batos.NewMessageID()
 	rec := &record{

@@ -221,6 +221,9 @@ func (k *Kernel) recordCorrection(tx *image.Tx, p Person, how string, oid batos.
 // Eval runs an expression of the dialect as a person, with self bound to the
 // target (genesis_obj if zero). What it changes is committed.
 func (k *Kernel) Eval(ctx context.Context, p Person, target batos.Ref, expression string) (object.Value, error) {
+	if err := k.runs(); err != nil {
+		return nil, err
+	}
 	if target == (batos.Ref{}) {
 		target.OID = k.roots.genesis
 	}
