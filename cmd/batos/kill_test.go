@@ -95,6 +95,18 @@ func newMortal(t *testing.T, with string) *mortal {
 // start brings the server up and waits until it says that it is ready.
 func (m *mortal) start() {
 	m.t.Helper()
+	ready := m.launch()
+	select {
+	case <-ready:
+	case err := <-m.ended:
+		m.cmd = nil
+		m.t.Fatalf("the server ended before it was ready: %v\n%s", err, m.report)
+	}
+}
+
+// launch brings the server up; the result is closed when it is ready.
+func (m *mortal) launch() (ready <-chan struct{}) {
+	m.t.Helper()
 	cmd := exec.Command(m.with, "--image", m.dir, "up", "--http", m.address)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -106,24 +118,19 @@ func (m *mortal) start() {
 		m.t.Fatal(err)
 	}
 	m.cmd, m.ended = cmd, make(chan error, 1)
-	ready := make(chan struct{})
+	up := make(chan struct{})
 	ended := m.ended
 	go func() {
 		told := false
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if !told && strings.HasPrefix(lines.Text(), "ready at ") {
 				told = true
-				close(ready)
+				close(up)
 			}
 		}
 		ended <- cmd.Wait()
 	}()
-	select {
-	case <-ready:
-	case err := <-ended:
-		m.cmd = nil
-		m.t.Fatalf("the server ended before it was ready: %v\n%s", err, m.report)
-	}
+	return up
 }
 
 func (m *mortal) kill() {
@@ -294,6 +301,15 @@ func TestNothingIsLostAndNothingIsDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 			atWork++
 		}
 		m.kill()
+		if kill%4 == 3 { // and once more while it starts
+			moment := time.NewTimer(time.Duration(rng.IntN(60)) * time.Millisecond)
+			ready := m.launch()
+			select {
+			case <-moment.C:
+			case <-ready:
+			}
+			m.kill()
+		}
 		m.start()
 	}
 	enough.Store(true)
@@ -404,5 +420,22 @@ func TestAWaitingSendOutlivesAGracefulStop(t *testing.T) {
 			}
 			m.stop(sig)
 		})
+	}
+}
+
+// An awakening that is killed leaves a folder that the next start awakens.
+func TestAnAwakeningThatIsKilledBeginsAgain(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 8 {
+		m := &mortal{t: t, with: scripted, dir: filepath.Join(t.TempDir(), "live_image"), address: "127.0.0.1:0"}
+		moment := time.NewTimer(time.Duration(rng.IntN(50)) * time.Millisecond)
+		ready := m.launch()
+		select {
+		case <-moment.C:
+		case <-ready:
+		}
+		m.kill()
+		m.start()
+		m.stop(syscall.SIGTERM)
 	}
 }

@@ -26,19 +26,28 @@ func EnsureToken(dir string) (string, error) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails (it aborts the program)
 	t = hex.EncodeToString(b[:])
+	// Written whole before it has its name: a process killed here leaves no
+	// half of a token. The image's lock keeps others away.
 	name := filepath.Join(dir, TokenFile)
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if err := writeToken(name+".new", t); err != nil {
 		return "", batos.Errorf(batos.Denied, "the token cannot be written: %w", err)
 	}
-	_, err = f.WriteString(t + "\n")
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	if err := os.Rename(name+".new", name); err != nil {
 		return "", batos.Errorf(batos.Denied, "the token cannot be written: %w", err)
 	}
 	return t, nil
+}
+
+func writeToken(name, token string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(token + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // ReadToken reads the token of the image in dir; not_found if there is none.
