@@ -1,6 +1,8 @@
 package logstore
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -147,4 +149,36 @@ func (x *index) marksUpTo(end uint64) []mark {
 	defer x.mu.RUnlock()
 	i := sort.Search(len(x.marks), func(i int) bool { return x.marks[i].pos >= end })
 	return slices.Clone(x.marks[:i])
+}
+
+// entries yields all that is known, page by page, so that it may be used while
+// the index changes.
+func (x *index) entries() iter.Seq2[batos.OID, entry] {
+	return func(yield func(batos.OID, entry) bool) {
+		var page [pageLen]entry
+		for p := 0; ; p++ {
+			x.mu.RLock()
+			more, used := p < len(x.pages), false
+			if more && x.pages[p] != nil {
+				page, used = *x.pages[p], true
+			}
+			x.mu.RUnlock()
+			if !more {
+				break
+			}
+			for i := range page {
+				if used && page[i].at != 0 && !yield(batos.OID(p<<pageBits|i), page[i]) {
+					return
+				}
+			}
+		}
+		x.mu.RLock()
+		sparse := maps.Clone(x.sparse)
+		x.mu.RUnlock()
+		for oid, e := range sparse {
+			if !yield(oid, e) {
+				return
+			}
+		}
+	}
 }

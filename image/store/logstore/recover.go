@@ -270,7 +270,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		x.end = seg.packed.end
 		return nil
 	}
-	next, err := r.later(seg, pos, s.seed)
+	next, err := r.later(seg, pos, s.seed, func(h header) bool { return h.batch > pos })
 	if err != nil {
 		return err
 	}
@@ -364,9 +364,10 @@ func (s *Store) damaged(seg *segment, pos uint64, evidence string) error {
 	return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: a transaction fails its checksum although %s; restore the image from a backup", seg.name, seg.offset(pos), evidence)
 }
 
-// later looks behind pos, where no transaction is, for one of a later batch:
-// it was written when what should stand at pos was safe. 0: there is none.
-func (r *reader) later(seg *segment, pos uint64, seed uint32) (uint64, error) {
+// later looks behind pos, where no transaction is, for one that accept takes;
+// 0: there is none. One of a later batch was written when what should stand at
+// pos was safe.
+func (r *reader) later(seg *segment, pos uint64, seed uint32, accept func(header) bool) (uint64, error) {
 	magic := le.AppendUint32(nil, txnMagic)
 	for at := pos + 1; ; {
 		b, err := r.bytes(seg, at, window)
@@ -388,7 +389,7 @@ func (r *reader) later(seg *segment, pos uint64, seed uint32) (uint64, error) {
 		}
 		at += uint64(i)
 		h, t, err := r.transaction(seg, at)
-		if err == nil && h.batch > pos {
+		if err == nil && accept(h) {
 			_, _, err = parseTransaction(t, seed, at, func(uint64, *record) error { return nil })
 			if err == nil {
 				return at, nil
