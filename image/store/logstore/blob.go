@@ -369,8 +369,13 @@ func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, 
 	if !named {
 		return nil, batos.Errorf(batos.NotFound, "there is no blob %x", hash)
 	}
-	name := b.file(hash)
-	raw, err := vfs.ReadFile(s.fsys, name+sumsSuffix)
+	return openBlob(s.fsys, b.dir, hash)
+}
+
+// openBlob opens a blob in a folder of blobs.
+func openBlob(fsys vfs.FS, dir string, hash store.BlobHash) (*blob, error) {
+	name := filepath.Join(dir, hex.EncodeToString(hash[:]))
+	raw, err := vfs.ReadFile(fsys, name+sumsSuffix)
 	if err != nil {
 		return nil, missing(hash, err)
 	}
@@ -381,7 +386,7 @@ func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, 
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.fsys.OpenFile(name, os.O_RDONLY, 0)
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, missing(hash, err)
 	}
@@ -389,7 +394,62 @@ func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, 
 		_ = f.Close()
 		return nil, batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, size)
 	}
-	return &blob{f: f, path: s.fsys.Path(name), hash: hash, size: size, sums: sums, which: -1}, nil
+	return &blob{f: f, path: fsys.Path(name), hash: hash, size: size, sums: sums, which: -1}, nil
+}
+
+// copyBlob copies a blob from one folder of blobs to another, verifying it,
+// and makes its content durable; the names are the caller's to make durable.
+func copyBlob(ctx context.Context, fsys vfs.FS, from, to string, hash store.BlobHash) (n int64, err error) {
+	b, err := openBlob(fsys, from, hash)
+	if err != nil {
+		return 0, err
+	}
+	defer b.Close()
+	name := filepath.Join(to, hex.EncodeToString(hash[:]))
+	for _, suffix := range []string{sumsSuffix, ""} {
+		f, err := createFile(fsys, name+suffix)
+		if err != nil {
+			return 0, err
+		}
+		if suffix != "" {
+			_, err = f.WriteAt(appendSums(nil, b.size, b.sums), 0)
+		} else {
+			err = b.copyTo(ctx, f)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if e := f.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return b.size, nil
+}
+
+// copyTo writes the blob into a file, verified.
+func (b *blob) copyTo(ctx context.Context, f vfs.File) error {
+	whole := sha256.New()
+	buf := make([]byte, min(chunk, b.size))
+	for i := int64(0); i*chunk < b.size; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := buf[:b.length(i)]
+		if err := b.read(p, i); err != nil {
+			return err
+		}
+		whole.Write(p)
+		if _, err := f.WriteAt(p, i*chunk); err != nil {
+			return err
+		}
+	}
+	if string(whole.Sum(nil)) != string(b.hash[:]) {
+		return batos.Errorf(batos.Corrupt, "blob %x holds something else; restore it from a backup", b.hash)
+	}
+	return nil
 }
 
 // missing is the answer when the file of a committed blob cannot be opened.

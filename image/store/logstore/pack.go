@@ -330,7 +330,7 @@ func (p *packing) rewrite(ctx context.Context, seg *segment, plan *plan) (smalle
 	if seg.packed != nil {
 		before = max(before, seg.packed.before)
 	}
-	w, err := s.newPackedWriter(seg.base, plan.end, before)
+	w, err := newPackedWriter(s.fsys, s.path(LogDir), s.id, seg.base, plan.end, before)
 	if err != nil {
 		return 0, err
 	}
@@ -391,18 +391,11 @@ func (p *packing) copy(ctx context.Context, seg *segment, plan *plan, w *packedW
 		if err != nil {
 			return false, p.damage(t, err)
 		}
-		if w.p.last = t.tid; h.records == 0 && h.gone > 0 && t.pos != plan.lastTxn {
+		if h.records == 0 && h.gone > 0 && t.pos != plan.lastTxn {
 			plan.txns++
 			return true, nil
 		}
-		w.fence(t.pos)
-		w.buf = appendPackedTxn(w.buf, &h, len(items), meta, s.seed)
-		start := w.off + int64(len(w.buf))
-		for _, at := range places {
-			w.fenceAt(at.pos, start+at.off)
-		}
-		w.buf = append(w.buf, items...)
-		return true, w.flush(copyBuffer)
+		return true, w.transaction(&h, meta, items, places)
 	})
 }
 

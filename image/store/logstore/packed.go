@@ -249,7 +249,9 @@ func appendStub(b []byte, r *record, s stub, seed uint32) []byte {
 
 // packedWriter writes a packed segment. Its file gets its name in the end.
 type packedWriter struct {
-	s    *Store
+	fsys vfs.FS
+	dir  string
+	seed uint32
 	f    vfs.File
 	base uint64
 	tmp  string
@@ -266,24 +268,37 @@ const (
 	syncEvery = 4 << 20
 )
 
-func (s *Store) newPackedWriter(base, end uint64, before batos.TID) (*packedWriter, error) {
-	tmp := filepath.Join(s.path(LogDir), segmentName(base)+packedSuffix)
-	f, err := createFile(s.fsys, tmp)
+// newPackedWriter begins a packed segment in a folder. Its end has to be known
+// now.
+func newPackedWriter(fsys vfs.FS, dir string, id imageID, base, end uint64, before batos.TID) (*packedWriter, error) {
+	tmp := filepath.Join(dir, segmentName(base)+packedSuffix)
+	f, err := createFile(fsys, tmp)
 	if err != nil {
 		return nil, err
 	}
-	w := &packedWriter{s: s, f: f, base: base, tmp: tmp, p: packed{end: end, before: before}}
-	w.buf = appendSegmentHeader(nil, s.id, kindPacked, base, end)
+	w := &packedWriter{fsys: fsys, dir: dir, seed: id.seed(), f: f, base: base, tmp: tmp, p: packed{end: end, before: before}}
+	w.buf = appendSegmentHeader(nil, id, kindPacked, base, end)
 	return w, nil
 }
 
-// fence notes that an item begins at the end of what is written so far.
-func (w *packedWriter) fence(pos uint64) { w.fenceAt(pos, w.off+int64(len(w.buf))) }
+// transaction adds a transaction with the items of its records, whose places
+// are counted from the first of them.
+func (w *packedWriter) transaction(h *header, meta, items []byte, places []fence) error {
+	w.fence(fence{h.pos, w.off + int64(len(w.buf))})
+	w.buf = appendPackedTxn(w.buf, h, len(items), meta, w.seed)
+	start := w.off + int64(len(w.buf))
+	for _, at := range places {
+		w.fence(fence{at.pos, start + at.off})
+	}
+	w.buf = append(w.buf, items...)
+	w.p.last = h.tid
+	return w.flush(copyBuffer)
+}
 
-// fenceAt notes that an item begins at an offset.
-func (w *packedWriter) fenceAt(pos uint64, at int64) {
-	if n := len(w.p.fences); n == 0 || at >= w.p.fences[n-1].off+fenceEvery {
-		w.p.fences = append(w.p.fences, fence{pos, at})
+// fence notes that an item begins there.
+func (w *packedWriter) fence(f fence) {
+	if n := len(w.p.fences); n == 0 || f.off >= w.p.fences[n-1].off+fenceEvery {
+		w.p.fences = append(w.p.fences, f)
 	}
 }
 
@@ -319,7 +334,7 @@ func (w *packedWriter) finish() (*segment, error) {
 		w.buf = le.AppendUint64(w.buf, v)
 	}
 	w.buf = le.AppendUint32(w.buf, 0)
-	w.buf = le.AppendUint32(w.buf, crc32.Update(w.s.seed, castagnoli, w.buf[at:]))
+	w.buf = le.AppendUint32(w.buf, crc32.Update(w.seed, castagnoli, w.buf[at:]))
 	if err := w.flush(0); err != nil {
 		return nil, err
 	}
@@ -327,11 +342,11 @@ func (w *packedWriter) finish() (*segment, error) {
 	if err := w.f.Sync(); err != nil {
 		return nil, err
 	}
-	name := filepath.Join(w.s.path(LogDir), segmentName(w.base))
-	if err := w.s.fsys.Rename(w.tmp, name); err != nil {
+	name := filepath.Join(w.dir, segmentName(w.base))
+	if err := w.fsys.Rename(w.tmp, name); err != nil {
 		return nil, err
 	}
-	if err := w.s.fsys.SyncDir(w.s.path(LogDir)); err != nil {
+	if err := w.fsys.SyncDir(w.dir); err != nil {
 		return nil, err
 	}
 	p := w.p
@@ -342,5 +357,5 @@ func (w *packedWriter) finish() (*segment, error) {
 // open.
 func (w *packedWriter) drop() {
 	_ = w.f.Close()
-	_ = w.s.fsys.Remove(w.tmp)
+	_ = w.fsys.Remove(w.tmp)
 }

@@ -146,6 +146,9 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 			return nil, err
 		}
 	}
+	if _, err := fsys.Stat(s.path(restoreFile)); err == nil {
+		return nil, batos.Errorf(batos.Corrupt, "a restore into %s was not finished: restore again", dir)
+	}
 	if err := s.recover(ctx); err != nil {
 		return nil, err
 	}

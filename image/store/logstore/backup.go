@@ -1,0 +1,251 @@
+package logstore
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"batos"
+	"batos/image/store"
+	"batos/internal/vfs"
+)
+
+// Backup implements [store.Backer]. Because positions in the log never change
+// their meaning, a backup grows with the log: a segment that it has is never
+// copied again, even if pack made it smaller since, and so the backup remembers
+// what the image forgot. Only a segment that it has the beginning of and that
+// was packed meanwhile is copied anew. While it runs no pack does.
+func (s *Store) Backup(ctx context.Context, dir string) (store.BackupReport, error) {
+	b := &backup{s: s, dir: dir}
+	err := b.run(ctx)
+	return b.report, fileError("back up the image to "+dir, err)
+}
+
+// backup is one run.
+type backup struct {
+	s      *Store
+	dir    string
+	m      *manifest
+	report store.BackupReport
+}
+
+func (b *backup) run(ctx context.Context) (err error) {
+	s := b.s
+	if err := s.beginCare(ctx); err != nil {
+		return err
+	}
+	defer s.endCare()
+	for _, d := range []string{b.dir, b.log(), b.blobs()} {
+		if err := makeDir(s.fsys, d); err != nil {
+			return err
+		}
+	}
+	lock, err := s.fsys.Lock(filepath.Join(b.dir, backupLock), false)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := lock.Close(); err == nil {
+			err = e
+		}
+	}()
+	if s.o.ReadOnly {
+		if err := s.follow(); err != nil {
+			return err
+		}
+	}
+	now := s.idx.now()
+	hashes := s.blobs.committed() // at least all that transactions up to now name
+	if err := b.begin(ctx, now); err != nil {
+		return err
+	}
+	for _, seg := range s.segs.all() {
+		if seg.base >= now.end {
+			break
+		}
+		if err := b.segment(ctx, seg, min(s.segmentEnd(seg), now.end)); err != nil {
+			return err
+		}
+	}
+	if err := b.copyBlobs(ctx, hashes); err != nil {
+		return err
+	}
+	b.m.End, b.m.LastPos, b.m.LastTID = now.end, now.lastPos, now.last
+	b.report.Last = now.last
+	return b.finish()
+}
+
+func (b *backup) log() string   { return filepath.Join(b.dir, backupLog) }
+func (b *backup) blobs() string { return filepath.Join(b.dir, backupBlobs) }
+
+// begin reads what the folder has, and refuses what does not go on from there.
+func (b *backup) begin(ctx context.Context, now state) error {
+	s := b.s
+	m, err := readManifest(s.fsys, b.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		b.report.First = true
+		b.m = &manifest{Format: backupVersion, Image: hex.EncodeToString(s.id[:])}
+		return b.onlyOurs()
+	}
+	if err != nil {
+		return err
+	}
+	b.m = m
+	if id, _ := m.image(); id != s.id {
+		return batos.Errorf(batos.Invalid, "%s is the backup of another image; choose another folder", b.dir)
+	}
+	other := batos.Errorf(batos.Invalid, "%s is a backup of another course that this image took (it was restored since); choose another folder", b.dir)
+	if m.End > now.end {
+		return other
+	}
+	if m.LastPos == 0 {
+		return nil
+	}
+	err = s.walkTo(ctx, m.LastPos, now.end, func(t *txn) (bool, error) {
+		if t.pos == m.LastPos && t.tid != m.LastTID || t.pos != m.LastPos && t.seg.packed == nil && t.pos < m.End {
+			return false, other
+		}
+		return false, nil
+	})
+	if batos.CodeOf(err) == batos.Corrupt && s.segs.find(m.LastPos).packed == nil {
+		return other // no transaction begins there
+	}
+	return err
+}
+
+// onlyOurs refuses a folder that holds something else.
+func (b *backup) onlyOurs() error {
+	names, err := b.s.fsys.ReadDir(b.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.Contains([]string{backupLog, backupBlobs, backupLock, manifestFile + ".tmp"}, name) {
+			return batos.Errorf(batos.Invalid, "%s holds %s and is no backup; choose an empty folder", b.dir, name)
+		}
+	}
+	return nil
+}
+
+// segment brings the copy of a segment up to a position.
+func (b *backup) segment(ctx context.Context, seg *segment, to uint64) error {
+	at, found := b.m.piece(seg.base)
+	name := segmentName(seg.base)
+	piece := savedPiece{File: name, Base: seg.base, End: seg.base}
+	if found {
+		if piece = b.m.Segments[at]; piece.End >= to {
+			return nil
+		}
+		if seg.packed != nil {
+			piece = savedPiece{File: fmt.Sprintf("%016x-%016x%s", seg.base, to, segmentSuffix), Base: seg.base, End: seg.base}
+		}
+	}
+	if err := b.copySegment(ctx, seg, &piece, to); err != nil {
+		return err
+	}
+	if found {
+		b.m.Segments[at] = piece
+	} else {
+		b.m.Segments = slices.Insert(b.m.Segments, at, piece)
+	}
+	return nil
+}
+
+// copySegment appends to a copy what the segment has from its end up to a
+// position, verified.
+func (b *backup) copySegment(ctx context.Context, seg *segment, piece *savedPiece, to uint64) (err error) {
+	s := b.s
+	err = s.walkTo(ctx, max(piece.End, seg.base), to, func(t *txn) (bool, error) {
+		if err := s.going(ctx); err != nil {
+			return false, err
+		}
+		_, err := t.each(s.seed, func(uint64, *record) error { return nil })
+		if err != nil {
+			err = readError(s, t.pos, err)
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	from, end := int64(piece.End-piece.Base), int64(to-seg.base)
+	if seg.packed != nil {
+		end = seg.packed.size
+	}
+	f, err := s.fsys.OpenFile(filepath.Join(b.log(), piece.File), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := f.Close(); err == nil {
+			err = e
+		}
+	}()
+	if err := f.Truncate(from); err != nil { // what a backup that was cut short left
+		return err
+	}
+	buf := make([]byte, min(copyBuffer, end-from))
+	for off := from; off < end; {
+		if err := s.going(ctx); err != nil {
+			return err
+		}
+		p := buf[:min(int64(len(buf)), end-off)]
+		if _, err := seg.f.ReadAt(p, off); err != nil {
+			return readError(s, seg.base+uint64(off), err)
+		}
+		if _, err := f.WriteAt(p, off); err != nil {
+			return err
+		}
+		piece.CRC = crc32.Update(piece.CRC, castagnoli, p)
+		off += int64(len(p))
+	}
+	b.report.LogBytes += end - from
+	piece.End, piece.Bytes = to, end
+	return f.Sync()
+}
+
+// copyBlobs copies the blobs that the backup does not have.
+func (b *backup) copyBlobs(ctx context.Context, hashes []store.BlobHash) error {
+	for _, h := range hashes {
+		if err := b.s.going(ctx); err != nil {
+			return err
+		}
+		if b.m.has(h) {
+			continue
+		}
+		n, err := copyBlob(ctx, b.s.fsys, b.s.blobs.dir, b.blobs(), h)
+		if err != nil {
+			return err
+		}
+		b.report.Blobs++
+		b.report.BlobBytes += n
+		text := hex.EncodeToString(h[:])
+		at, _ := slices.BinarySearch(b.m.Blobs, text)
+		b.m.Blobs = slices.Insert(b.m.Blobs, at, text)
+	}
+	return nil
+}
+
+// finish makes what was copied the backup.
+func (b *backup) finish() error {
+	fsys := b.s.fsys
+	for _, d := range []string{b.log(), b.blobs()} {
+		if err := fsys.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	text, err := b.m.encode()
+	if err != nil {
+		return err
+	}
+	if err := vfs.WriteFile(fsys, filepath.Join(b.dir, manifestFile), text, 0o600); err != nil {
+		return err
+	}
+	return b.m.removeOthers(fsys, b.dir)
+}
