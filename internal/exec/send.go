@@ -130,7 +130,7 @@ func doesNotUnderstand(x *run, recv batos.OID, args starlark.Tuple, kwargs []sta
 	if x.req.Lineage.Missions <= 0 && x.req.Candidate == nil {
 		return nil, x.failure(batos.Errorf(batos.Limit, "%s does not understand %s, and the request's budget of missions is used up", x.Describe(recv), sel))
 	}
-	missing := &method.NotUnderstood{Receiver: recv, Selector: sel}
+	missing := &method.NotUnderstood{Receiver: recv, Selector: sel, Authority: x.top().authority}
 	if missing.Args, err = x.freezeAll(positional); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 type verdict struct {
 	OID         batos.OID
 	OK          bool
+	Partial     bool // the message did not come to its end, by no fault of the method
 	Docket      batos.OID
 	Receiver    batos.OID
 	Selector    batos.Selector
@@ -42,6 +43,7 @@ func (v *verdict) state() *object.State {
 	s := []object.Slot{
 		{Name: "kind", Value: object.Str("verdict")},
 		{Name: "ok", Value: object.Bool(v.OK)},
+		{Name: "partial", Value: object.Bool(v.Partial)},
 		{Name: "docket", Value: object.Ref(v.Docket)},
 		{Name: "receiver", Value: object.Ref(v.Receiver)},
 		{Name: "selector", Value: object.Str(v.Selector)},
@@ -73,6 +75,8 @@ func loadVerdict(tx *image.Tx, oid batos.OID) (*verdict, error) {
 	v := &verdict{OID: oid, Docket: refOf(get("docket")), Receiver: refOf(get("receiver")), Selector: batos.Selector(strOf(get("selector"))), Message: batos.MessageID(strOf(get("message"))), Answer: get("answer")}
 	ok, _ := get("ok").(object.Bool)
 	v.OK = bool(ok)
+	partial, _ := get("partial").(object.Bool)
+	v.Partial = bool(partial)
 	if v.Snapshot, err = batos.ParseTID(strOf(get("snapshot"))); err != nil {
 		return nil, err
 	}
@@ -418,7 +422,7 @@ func (k *Kernel) compareWithTrial(tx *image.Tx, f *flight, outbox []batos.Messag
 		return nil
 	}
 	v, err := k.verdict(f.rec.Verdict)
-	if err != nil {
+	if err != nil || v.Partial {
 		return err
 	}
 	if tx.ReadDigest(image.Place{OID: v.Receiver, Slot: string(v.Selector)}) != v.Reads {

@@ -362,3 +362,31 @@ func TestABrokenStateFailsTheMissionByName(t *testing.T) {
 		t.Errorf("%q does not say what broke", err.Text)
 	}
 }
+
+func TestOneMessageMayNeedTwoMethods(t *testing.T) {
+	sources := map[string]string{
+		"increment_by": incrementBy,
+		"double":       "def double(self):\n    self.count = self.count * 2\n    self._p_changed = True\n    return self.count\n",
+	}
+	var mu sync.Mutex
+	script := &mindtest.Script{Reply: func(_ int, r mind.Request) mindtest.Answer {
+		mu.Lock()
+		defer mu.Unlock()
+		if isPlan(r) {
+			return mindtest.Answer{Text: plan}
+		}
+		for sel, source := range sources {
+			if strings.Contains(r.Chat[1].Text, "def "+sel+"(") {
+				return mindtest.Answer{Text: source}
+			}
+		}
+		return mindtest.Answer{Text: "no idea"}
+	}}
+	w := awakened(t, setup{script: script})
+	w.new("counter", "", slot("count", num(3)))
+	w.def("counter", "def grow(self, n):\n    self.increment_by(n)\n    return self.double()\n")
+	v, err := w.send("counter", "grow", num(4))
+	w.want(v, err, num(14))
+	v, err = w.send("counter", "count")
+	w.want(v, err, num(14))
+}

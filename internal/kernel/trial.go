@@ -43,10 +43,16 @@ func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *
 	if got.OK && len(got.Effects) > len(rec.Journal) {
 		v.Effects = got.Effects[len(rec.Journal):]
 	}
-	if !got.OK && got.Missing != nil {
-		v.Err = notKnown(d, got.Missing)
+	switch m := got.Missing; {
+	case m == nil:
+	case m.Authority > batos.Persona:
+		// The candidate did its part; then code of people sent something else
+		// that has no method yet. The message will park for that in its turn.
+		v.OK, v.Partial, v.Err = true, true, nil
+	default:
+		v.Err = notKnown(d, m)
 	}
-	if !got.OK && v.Err == nil {
+	if !v.OK && v.Err == nil {
 		v.Err = batos.Errorf(batos.Refused, "the trial did not end")
 	}
 	return v, nil

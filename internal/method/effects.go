@@ -81,6 +81,9 @@ type NotUnderstood struct {
 	Selector batos.Selector
 	Args     []object.Value
 	Kwargs   []object.Slot
+	// Authority is the weakest on the send stack where it was sent: whether
+	// generated code had a part in it.
+	Authority batos.Authority
 }
 
 func (e *NotUnderstood) Error() string {

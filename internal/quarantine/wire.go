@@ -96,9 +96,10 @@ type later struct {
 }
 
 type missing struct {
-	Receiver uint64
-	Selector string
-	Args     []byte
+	Receiver  uint64
+	Selector  string
+	Args      []byte
+	Authority uint8
 }
 
 type effect struct {
@@ -165,7 +166,7 @@ func missingOut(m *method.NotUnderstood) *missing {
 	if m == nil {
 		return nil
 	}
-	return &missing{Receiver: uint64(m.Receiver), Selector: string(m.Selector), Args: codec.EncodeArgs(m.Args, m.Kwargs)}
+	return &missing{Receiver: uint64(m.Receiver), Selector: string(m.Selector), Args: codec.EncodeArgs(m.Args, m.Kwargs), Authority: uint8(m.Authority)}
 }
 
 func missingIn(m *missing) (*method.NotUnderstood, error) {
@@ -176,7 +177,7 @@ func missingIn(m *missing) (*method.NotUnderstood, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &method.NotUnderstood{Receiver: batos.OID(m.Receiver), Selector: batos.Selector(m.Selector), Args: args, Kwargs: kwargs}, nil
+	return &method.NotUnderstood{Receiver: batos.OID(m.Receiver), Selector: batos.Selector(m.Selector), Args: args, Kwargs: kwargs, Authority: batos.Authority(m.Authority)}, nil
 }
 
 func valueOut(v object.Value) []byte {
