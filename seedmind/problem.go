@@ -129,6 +129,9 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 	var slots, fields []string
 	for i, slot := range s.Prompt.Slots {
 		name := n.name(slot.Role, slot.Type)
+		if name == "" {
+			return Problem{}, false
+		}
 		if slices.Contains(s.Prompt.Words, "$"+itoa(i)+mind.SeedOne) && mind.SeedSingular(name) == name {
 			if name += "s"; mind.SeedRoleOf(name, slot.Type) != slot.Role || mind.SeedSingular(name) == name {
 				return Problem{}, false
@@ -147,7 +150,11 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 				if f.Type == mind.SeedStr {
 					first = false
 				}
-				fields = append(fields, n.name(role, f.Type))
+				field := n.name(role, f.Type)
+				if field == "" {
+					return Problem{}, false
+				}
+				fields = append(fields, field)
 				fs = append(fs, mind.NamedShape{Name: fields[len(fields)-1], Shape: shapeOfType(f.Type)})
 			}
 			if slot.Type == mind.SeedRecord {
@@ -173,11 +180,7 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 	if err != nil {
 		return p, false
 	}
-	state := rand.Uint64
-	if r != nil {
-		state = r.Uint64
-	}
-	drawSeed := state()
+	drawSeed := r.Uint64()
 	first, ok := ref.draw(context.Background(), states{rand.New(rand.NewPCG(drawSeed, 1))})
 	if !ok {
 		return p, false
@@ -201,9 +204,9 @@ type namer struct {
 }
 
 // name draws a name that gives away the role and no other, and shares no word
-// with a name drawn before.
+// with a name drawn before; "" if there is none.
 func (n *namer) name(role string, t mind.SeedType) string {
-	for {
+	for range 100 {
 		name := n.draw(role)
 		words := strings.Split(name, "_")
 		if mind.SeedRoleOf(name, t) != role {
@@ -221,6 +224,7 @@ func (n *namer) name(role string, t mind.SeedType) string {
 		}
 		return name
 	}
+	return ""
 }
 
 func (n *namer) draw(role string) string {
