@@ -17,10 +17,11 @@ import (
 )
 
 // Backup implements [store.Backer]. Because positions in the log never change
-// their meaning, a backup grows with the log: a segment that it has is never
-// copied again, even if pack made it smaller since, and so the backup remembers
-// what the image forgot. Only a segment that it has the beginning of and that
-// was packed meanwhile is copied anew. While it runs no pack does.
+// their meaning, a backup grows with the log: of a segment that it has, only
+// what is new is copied. One that was packed since is copied anew, also if the
+// backup has all of it: what pack decided for newer segments rests on what it
+// did to older ones, and a log of both kinds could bring a deleted object back.
+// While it runs no pack does.
 func (s *Store) Backup(ctx context.Context, dir string) (store.BackupReport, error) {
 	b := &backup{s: s, dir: dir}
 	err := b.run(ctx)
@@ -139,12 +140,17 @@ func (b *backup) segment(ctx context.Context, seg *segment, to uint64) error {
 	name := segmentName(seg.base)
 	piece := savedPiece{File: name, Base: seg.base, End: seg.base}
 	if found {
-		if piece = b.m.Segments[at]; piece.End >= to {
+		piece = b.m.Segments[at]
+	}
+	if p := seg.packed; p != nil {
+		if piece.Gone == p.revisions && piece.Before == p.before && piece.Bytes == p.size {
 			return nil
 		}
-		if seg.packed != nil {
-			piece = savedPiece{File: fmt.Sprintf("%016x-%016x%s", seg.base, to, segmentSuffix), Base: seg.base, End: seg.base}
-		}
+		name = fmt.Sprintf("%016x-%x-%x-%x%s", seg.base, p.revisions, uint64(p.before), p.size, segmentSuffix)
+		piece = savedPiece{File: name, Base: seg.base, End: seg.base, Gone: p.revisions, Before: p.before}
+	}
+	if piece.End >= to {
+		return nil
 	}
 	if err := b.copySegment(ctx, seg, &piece, to); err != nil {
 		return err

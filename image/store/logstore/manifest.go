@@ -22,8 +22,8 @@ import (
 //
 //	backup.json   the manifest: what belongs to the backup
 //	backup.lock   says which process writes it
-//	log/          copies of segments, named by their base as in an image; one
-//	              that replaces another has a number besides
+//	log/          copies of segments, named by their base as in an image; packed
+//	              ones have numbers besides, that no two share a name
 //	blob/         blobs and their sums, as in an image
 //
 // Only what the manifest names counts. It is JSON, one line with a checksum
@@ -55,6 +55,10 @@ type savedPiece struct {
 	End   uint64 `json:"end"` // position up to which it goes
 	Bytes int64  `json:"bytes"`
 	CRC   uint32 `json:"crc32c"`
+
+	// Of a packed segment, to tell one from another of the same place.
+	Gone   int64     `json:"gone,omitempty"`
+	Before batos.TID `json:"before,omitempty"`
 }
 
 // Backup describes a backup.

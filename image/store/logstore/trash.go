@@ -10,11 +10,11 @@ import (
 	"batos/image/store"
 )
 
-// A blob that no revision refers to any more goes in two steps, because the
-// index file may name it still, and a start after a crash would miss it: pack
-// moves it to the folder trash beside the blobs, and the next index, which
-// does not name it, is followed by its removal. A start that finds a blob in
-// the trash puts it back if it is named, and removes it if it is not.
+// A blob that no revision refers to any more goes in steps. The index file,
+// from which a start knows the blobs that it must find, is written without it;
+// then pack moves it to the folder trash beside the blobs; the next index is
+// followed by its removal. A start that finds a blob in the trash puts it back
+// if it is named, and removes it if it is not.
 const trashDir = "trash"
 
 func (b *blobs) trashFile(h store.BlobHash) string {
@@ -67,6 +67,9 @@ func (b *blobs) discard(live map[store.BlobHash]bool) ([]store.BlobHash, int64, 
 	b.s.mu.Unlock()
 	if len(out) == 0 {
 		return nil, 0, nil
+	}
+	if err := b.s.writeIndex(); err != nil {
+		return nil, 0, err
 	}
 	fsys := b.s.fsys
 	if err := makeDir(fsys, filepath.Join(b.dir, trashDir)); err != nil {
