@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"math"
 
 	"batos"
 	"batos/image/store"
+	"batos/image/store/logstore"
+	"batos/internal/vfs"
 	"batos/object"
 )
 
@@ -98,4 +101,27 @@ func (im *Image) Backup(ctx context.Context, dir string) (store.BackupReport, er
 		return store.BackupReport{}, batos.Errorf(batos.Invalid, "this store cannot be backed up")
 	}
 	return b.Backup(ctx, dir)
+}
+
+// RestoreReport says what [Restore] did.
+type RestoreReport struct {
+	Last     batos.TID // the newest transaction restored
+	LogBytes int64
+	Blobs    int
+}
+
+// Restore makes an image in the folder dir from the backup in the folder from,
+// as it was right after at; zero is all that the backup has. It reads and
+// verifies every byte. A folder that holds an image already is refused, and
+// after an error dir holds none. Of the options it uses FS.
+func Restore(ctx context.Context, from, dir string, at batos.TID, o Options) (RestoreReport, error) {
+	fsys := o.FS
+	if fsys == nil {
+		fsys = vfs.OS()
+	}
+	if at == 0 {
+		at = math.MaxUint64
+	}
+	r, err := logstore.Restore(ctx, fsys, from, dir, at)
+	return RestoreReport{Last: r.Last, LogBytes: r.LogBytes, Blobs: r.Blobs}, err
 }

@@ -32,6 +32,7 @@ import (
 //	down [SIGNAL [SAID]]                  end that server (TERM, INT or KILL) and check that it ended well and what it said on stderr
 //	exits STATUS COMMAND…                 run a command; a failure must be one line on stderr, or JSON with --json
 //	answers STATUS METHOD PATH [NAME:VALUE…] [BODY]   a raw HTTP request; the answer is in the file "answer"
+//	tid NAME                              set NAME to the first tid of the last command's output, $before to the tid right before it
 //	big FILE MEGABYTES                    a file of that size
 //	clip FILE BYTES                       cut a file's end off
 //	poke FILE OFFSET HEX                  overwrite bytes
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers,
+			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers, "tid": scriptTID,
 			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk,
 		},
 		Condition: func(cond string) (bool, error) {

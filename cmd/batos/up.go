@@ -31,6 +31,7 @@ type upFlags struct {
 	http, model, lib string
 	threads, context int
 	verbose, quiet   bool
+	safe             bool
 }
 
 // A graceful stop lets the door's requests end for so long, and then the
@@ -82,6 +83,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
+	c.Flags().BoolVar(&f.safe, "safe", false, "run no code of the image: to look at it and repair it")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print only ready and errors")
 	return c
@@ -134,7 +136,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
-	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Profiles: b.profiles, Trial: trials, Release: release, Log: log}
+	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe}
 	k, err := kernel.Start(ctx, config)
 	if err != nil {
 		return err
@@ -144,10 +146,13 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		defer cancel()
 		err = errors.Join(err, k.Close(stop))
 	}()
-	if !fresh && f.model != "" && model != nil {
+	if !fresh && f.model != "" && model != nil && k.Safe() == "" {
 		if err := k.UseModel(ctx, *model); err != nil {
 			return err
 		}
+	}
+	if why := k.Safe(); why != "" {
+		fmt.Fprintf(app.Out, "safe mode: %s\n", why)
 	}
 	info, offline := k.Core()
 	if offline != nil {

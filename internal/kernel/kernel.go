@@ -108,8 +108,11 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	if err := k.awaken(ctx); err != nil {
 		return nil, err
 	}
-	if err := k.checkGenesis(ctx); err != nil || k.safe != "" {
-		return k, err
+	if err := k.checkGenesis(ctx); err != nil {
+		return nil, err
+	}
+	if k.safe != "" {
+		return k, nil
 	}
 	if err := k.openCore(ctx); err != nil {
 		return nil, err

@@ -1,6 +1,11 @@
 package wire
 
-import "time"
+import (
+	"time"
+
+	"batos"
+	"batos/object"
+)
 
 // Log is GET /api/v1/log: transactions, the newest first.
 type Log struct {
@@ -50,11 +55,51 @@ type Change struct {
 type Delta struct {
 	Slot   string `json:"slot,omitempty"`
 	Key    *Value `json:"key,omitempty"`
-	Before *Value `json:"before,omitempty"`
-	After  *Value `json:"after,omitempty"`
+	Before *Side  `json:"before,omitempty"`
+	After  *Side  `json:"after,omitempty"`
+}
+
+// Side is what a slot or key held: a method, or another value.
+type Side struct {
+	Method *MethodInfo `json:"method,omitempty"`
+	Value  *Value      `json:"value,omitempty"`
+	Text   string      `json:"text"` // for people, shortened
+}
+
+// sideWidth bounds a side's text, in bytes.
+const sideWidth = 200
+
+// SideOf is the wire form of what a slot or key held; nil if it was absent.
+func SideOf(v object.Value) *Side {
+	if v == nil {
+		return nil
+	}
+	s := &Side{Text: object.Text(v, sideWidth)}
+	if m, ok := v.(*object.Method); ok {
+		info := methodInfo(m)
+		s.Method = &info
+		return s
+	}
+	s.Value = &Value{Value: v}
+	return s
 }
 
 // Undo is POST /api/v1/undo. Changed answers it.
 type Undo struct {
 	TID string `json:"tid"`
+}
+
+// ParseMoment reads a tid or a time; "" is zero, which stands for now.
+func ParseMoment(s string) (batos.TID, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if tid, err := batos.ParseTID(s); err == nil {
+		return tid, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, batos.Errorf(batos.Invalid, "%.60q is neither a tid (t and 16 hex digits) nor a time such as 2026-11-23T01:02:03Z", s)
+	}
+	return batos.TIDAt(t), nil
 }

@@ -42,7 +42,7 @@ func (s *Server) status(r *http.Request) (any, error) {
 }
 
 func (s *Server) inspect(r *http.Request) (any, error) {
-	at, err := moment(r.URL.Query().Get("at"))
+	at, err := wire.ParseMoment(r.URL.Query().Get("at"))
 	if err != nil {
 		return nil, err
 	}
@@ -82,21 +82,6 @@ func (s *Server) inspect(r *http.Request) (any, error) {
 }
 
 var protections = map[object.Protection]string{object.Open: "open", object.Protected: "protected", object.Sealed: "sealed"}
-
-// moment reads a tid or a time; "" is now.
-func moment(s string) (batos.TID, error) {
-	if s == "" {
-		return 0, nil
-	}
-	if tid, err := batos.ParseTID(s); err == nil {
-		return tid, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return 0, batos.Errorf(batos.Invalid, "%.60q is neither a tid (t and 16 hex digits) nor a time such as 2026-11-23T01:02:03Z", s)
-	}
-	return batos.TIDAt(t), nil
-}
 
 func (s *Server) missions(r *http.Request) (any, error) {
 	all, err := s.config.Kernel.Missions(r.Context())
