@@ -45,7 +45,6 @@ func (f fields) get(key string) object.Value {
 }
 func (f fields) str(key string) string    { return strOf(f.get(key)) }
 func (f fields) int(key string) int64     { return intOf(f.get(key)) }
-func (f fields) bool(key string) bool     { b, _ := f.get(key).(object.Bool); return bool(b) }
 func (f fields) ref(key string) batos.OID { return refOf(f.get(key)) }
 func (f fields) list(key string) []object.Value {
 	return itemsOf(f.get(key))

@@ -97,10 +97,3 @@ func (m *mailboxes) leave(oid batos.OID) {
 	m.waiting--
 	close(next)
 }
-
-// depth is the number of messages in line.
-func (m *mailboxes) depth() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.waiting
-}

@@ -350,6 +350,3 @@ func asError(err error, code batos.Code) *batos.Error {
 	}
 	return batos.Errorf(code, "%w", err)
 }
-
-// argsOf decodes a message's arguments.
-func argsOf(m *batos.Message) ([]object.Value, []object.Slot, error) { return codec.DecodeArgs(m.Args) }
