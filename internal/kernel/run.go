@@ -6,7 +6,6 @@ import (
 
 	"batos"
 	"batos/image"
-	"batos/internal/codec"
 	"batos/internal/exec"
 	"batos/object"
 )
