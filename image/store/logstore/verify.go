@@ -112,7 +112,7 @@ func (v *verifier) log() error {
 			if err := v.damage(seg, pos, &t); err != nil {
 				return err
 			}
-			if pos, err = v.resume(seg, pos); err != nil {
+			if pos, err = v.resume(seg, pos, &t); err != nil {
 				return err
 			}
 			r = reader{}
@@ -246,8 +246,10 @@ func suspect(t *txn, seed uint32) batos.OID {
 	return 0
 }
 
-// resume gives the position of the next whole transaction after damage at pos.
-func (v *verifier) resume(seg *segment, pos uint64) (uint64, error) {
+// resume gives the position from which to go on after damage at pos: where the
+// damaged transaction t ends, if its head can be believed, or else where the
+// next whole one begins.
+func (v *verifier) resume(seg *segment, pos uint64, t *txn) (uint64, error) {
 	if p := seg.packed; p != nil {
 		i := sort.Search(len(p.fences), func(i int) bool { return p.fences[i].pos > pos })
 		if i == len(p.fences) {
@@ -256,6 +258,18 @@ func (v *verifier) resume(seg *segment, pos uint64) (uint64, error) {
 		return p.fences[i].pos, nil
 	}
 	var r reader
+	if t.seg != nil {
+		if t.end() == v.s.segmentEnd(seg) || t.end() == v.end {
+			return t.end(), nil
+		}
+		b, err := r.bytes(seg, t.end(), txnHeader)
+		if err != nil {
+			return 0, readError(v.s, pos, err)
+		}
+		if _, err := parseHeader(b, t.end()); err == nil {
+			return t.end(), nil
+		}
+	}
 	next, err := r.later(seg, pos, v.s.seed, func(header) bool { return true })
 	if err != nil {
 		return 0, readError(v.s, pos, err)
