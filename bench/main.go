@@ -76,6 +76,7 @@ type suite struct {
 
 var suites = []suite{
 	{"message", messages},
+	{"image", images},
 	{"mission", missions},
 }
 
