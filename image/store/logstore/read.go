@@ -480,7 +480,10 @@ type reader struct {
 func (r *reader) next(seg *segment, pos uint64, seed uint32) (txn, error) {
 	if seg.packed == nil {
 		h, b, err := r.transaction(seg, pos)
-		return txn{h, seg, int64(pos - seg.base), b}, err
+		if err != nil {
+			return txn{}, err
+		}
+		return txn{h, seg, int64(pos - seg.base), b}, nil
 	}
 	p, off := seg.packed, r.off
 	if r.in != seg || r.after != pos {

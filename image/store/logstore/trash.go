@@ -78,8 +78,8 @@ func (b *blobs) discard(live map[store.BlobHash]bool) ([]store.BlobHash, int64, 
 	var err error
 	for _, h := range out {
 		for _, suffix := range []string{"", sumsSuffix} {
-			if e := fsys.Rename(b.file(h)+suffix, b.trashFile(h)+suffix); e != nil && !errors.Is(e, fs.ErrNotExist) {
-				err = errors.Join(err, e) // it is removed at the next open
+			if e := fsys.Rename(b.file(h)+suffix, b.trashFile(h)+suffix); e != nil && err == nil && !errors.Is(e, fs.ErrNotExist) {
+				err = e // it is removed at the next open
 			}
 		}
 		b.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -211,7 +212,9 @@ func TestFollow(t *testing.T) {
 	reader := open(t, vfs.OS(), dir, ro)
 	held, err := reader.Snapshot(t.Context())
 	must(t, err)
-	go func() {
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() {
 		defer s.Close()
 		for i := range 300 {
 			tid, err := s.Commit(context.Background(), &store.Changes{Writes: []store.Write{{OID: 1, Base: base, Data: fmt.Append(nil, i, strings.Repeat(".", 100))}}})
@@ -226,7 +229,7 @@ func TestFollow(t *testing.T) {
 				}
 			}
 		}
-	}()
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	last := batos.TID(0)
