@@ -23,6 +23,9 @@ import (
 	"batos/object"
 )
 
+// The suites image.… measure the image as a library, against what the disk and
+// the processor allow in the same run.
+
 // full asks for the sizes that the bars are about, which take minutes; without
 // it each figure takes a few seconds, on a tenth or less of the objects.
 var full = flag.Bool("full", false, "image suite: a million objects and more, instead of a part of it")
@@ -33,24 +36,6 @@ func sized(small, whole int) int {
 		return whole
 	}
 	return small
-}
-
-// images measures the image as a library, against what the disk and the
-// processor allow in the same run.
-func images(ctx context.Context, dir string, emit func(Figure)) error {
-	for _, part := range []func(context.Context, string, func(Figure)) error{
-		commits, shared, loads, opens, trees, pastReads, packs, blobs,
-	} {
-		sub, err := os.MkdirTemp(dir, "image-")
-		if err != nil {
-			return err
-		}
-		err = part(ctx, sub, emit)
-		if err = errors.Join(err, os.RemoveAll(sub)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // thing is an object like many.
@@ -677,6 +662,11 @@ func blobs(ctx context.Context, dir string, emit func(Figure)) error {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	var most uint64 // of the heap, looked at after every round
+	look := func() {
+		runtime.ReadMemStats(&after)
+		most = max(most, after.HeapInuse)
+	}
 	rates, err := inTurn(
 		timed(func(f *os.File) error { return plainCopy(f, filepath.Join(dir, "copy")) }),
 		timed(func(f *os.File) error {
@@ -685,6 +675,7 @@ func blobs(ctx context.Context, dir string, emit func(Figure)) error {
 			if blob, err = im.NewBlob(ctx, io.MultiReader(bytes.NewReader([]byte{round}), f)); err != nil {
 				return err
 			}
+			look()
 			_, err = im.Update(ctx, func(tx *image.Tx) error { return tx.SetSlot(oids[0], "blob", blob) })
 			return err
 		}),
@@ -699,10 +690,10 @@ func blobs(ctx context.Context, dir string, emit func(Figure)) error {
 	if err != nil {
 		return err
 	}
-	runtime.ReadMemStats(&after)
+	look()
 	emit(Figure{Name: "image.blob.in", Value: rates[1], Unit: "MiB/s", Against: rates[0], Bar: 0.8})
 	emit(Figure{Name: "image.blob.out", Value: rates[2], Unit: "MiB/s", Against: rates[0], Bar: 0.8})
-	emit(Figure{Name: "image.blob.memory", Value: float64(after.HeapSys-before.HeapSys) / (1 << 20), Unit: "MiB", Bar: 64, AtMost: true})
+	emit(Figure{Name: "image.blob.memory", Value: (float64(most) - float64(before.HeapInuse)) / (1 << 20), Unit: "MiB", Bar: 64, AtMost: true})
 	return nil
 }
 

@@ -76,7 +76,14 @@ type suite struct {
 
 var suites = []suite{
 	{"message", messages},
-	{"image", images},
+	{"image.commit", commits},
+	{"image.shared", shared},
+	{"image.load", loads},
+	{"image.open", opens},
+	{"image.tree", trees},
+	{"image.past", pastReads},
+	{"image.pack", packs},
+	{"image.blob", blobs},
 	{"mission", missions},
 }
 
