@@ -177,6 +177,7 @@ func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, 
 	if err != nil {
 		return nil, segmentInfo{}, err
 	}
+	h = bytes.Clone(h)
 	info, err := parseSegmentHeader(h)
 	switch {
 	case err == nil && info.version > FormatVersion:
@@ -202,6 +203,12 @@ func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, 
 	junk, err := r.lastNonZero(seg, base+segmentHeader)
 	if err != nil {
 		return nil, info, err
+	}
+	if s.o.ReadOnly && junk > 0 { // was it written between the two looks?
+		again := make([]byte, segmentHeader)
+		if _, err := f.ReadAt(again, 0); err == nil && !bytes.Equal(again, h) {
+			return s.openSegment(base, last)
+		}
 	}
 	if !last || junk > 0 { // transactions follow only a header that is safe
 		return nil, info, batos.Errorf(batos.Corrupt, "%s is damaged at byte 0: its header fails its checksum; restore the image from a backup", name)
