@@ -65,8 +65,9 @@ type Options struct {
 // and beside others: it takes no lock, repairs nothing and changes nothing.
 // Each new snapshot, and Wait, sees what that process committed meanwhile; a
 // commit may be seen a moment before it is durable. Files that a pack replaces
-// it goes on reading as they were, so that it misses nothing, and holds their
-// space until it is closed.
+// it goes on reading as they were, and holds their space until it is closed;
+// but that process does not know of its snapshots, so that an old one may come
+// to answer code packed.
 type Store struct {
 	fsys vfs.FS
 	dir  string

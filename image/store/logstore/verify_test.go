@@ -248,7 +248,8 @@ func TestFollow(t *testing.T) {
 			break
 		}
 	}
-	if r, err := held.Load(ctx, 1); err != nil || string(r.Data) != "first" {
+	// The writer knows nothing of this snapshot: it may be packed, never wrong.
+	if r, err := held.Load(ctx, 1); batos.CodeOf(err) != batos.Packed && (err != nil || string(r.Data) != "first") {
 		t.Fatalf("the first snapshot became %q, %v", r.Data, err)
 	}
 	must(t, reader.Close())
