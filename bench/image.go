@@ -470,7 +470,7 @@ func trees(ctx context.Context, dir string, emit func(Figure)) error {
 }
 
 // pastReads measures a read at the oldest of many revisions against one of the
-// newest; neither is in a cache.
+// newest; neither is in a cache. The past one finds its moment first.
 func pastReads(ctx context.Context, dir string, emit func(Figure)) error {
 	im, err := image.Open(ctx, filepath.Join(dir, "image"), image.Options{CacheBytes: 1})
 	if err != nil {
@@ -513,7 +513,7 @@ func pastReads(ctx context.Context, dir string, emit func(Figure)) error {
 			return 1e6 / (rate * objects), err
 		}
 	}
-	took, err := inTurn(read(im.LastTID()-1), read(oldest))
+	took, err := inTurn(read(im.LastTID()), read(oldest))
 	if err != nil {
 		return err
 	}
