@@ -79,6 +79,7 @@ const trialStates = 40
 type Set string
 
 const (
+	CoreNames       Set = "core"         // as names, of the core families alone: see Corpus.Core
 	NewNames        Set = "names"        // phrases of the training, slots and fields with names
 	NewPhrases      Set = "phrases"      // phrases never trained on
 	NewCombinations Set = "combinations" // crossings of the grid never trained on
@@ -86,7 +87,29 @@ const (
 )
 
 // Sets are the kinds of held-out examples.
-var Sets = []Set{NewNames, NewPhrases, NewCombinations, Nonsense}
+var Sets = []Set{CoreNames, NewNames, NewPhrases, NewCombinations, Nonsense}
+
+// coreAreas and corePerArea say which families are the core: those that stand
+// first in the files of four areas, where the most ordinary messages are, and
+// the layouts of a whole object.
+var coreAreas = []string{"numbers", "strings", "lists", "flags"}
+
+const corePerArea = 14
+
+// Core is the ordinary part of the corpus, about 60 families.
+func (c *Corpus) Core() []*Family {
+	var out []*Family
+	count := map[string]int{}
+	for _, f := range c.Families {
+		whole := f.Area == "layouts" && f.all != nil && len(f.Forms) == 0
+		if f.cell || !whole && (!slices.Contains(coreAreas, f.Area) || count[f.Area] >= corePerArea) {
+			continue
+		}
+		count[f.Area]++
+		out = append(out, f)
+	}
+	return out
+}
 
 // Problems draws n held-out problems. They are the same for the same corpus
 // and seed.
@@ -94,6 +117,8 @@ func (c *Corpus) Problems(set Set, n int, seed uint64) []Problem {
 	g := NewGenerator(c, seed)
 	r := rand.New(rand.NewPCG(seed, 77))
 	switch set {
+	case CoreNames:
+		g.families = c.Core()
 	case NewPhrases:
 		g.held = func(m Meaning) bool { return !m.Held || heldCell(m.Family) }
 	case NewCombinations:

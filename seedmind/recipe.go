@@ -12,6 +12,17 @@ type Recipe struct {
 	HeadTokens               int // most supervised positions of a step
 	LR, FinalLR, WeightDecay float32
 	Warmup                   int // steps
+	Polish                   Polish
+}
+
+// Polish is the second part of the training: it goes on from the weights of
+// the first with longer rows, so that the layouts of objects with many slots
+// fit into one, and with the core of the corpus in front.
+type Polish struct {
+	Steps, RowTokens, HeadTokens int
+	LR, FinalLR                  float32
+	Warmup                       int
+	Core, Layouts                int // how much more often these families come
 }
 
 // Standard is the recipe of the shipped weights.
@@ -20,6 +31,7 @@ func Standard() Recipe {
 		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
 		Steps: 5200, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
 		LR: 3e-3, FinalLR: 1e-4, WeightDecay: 0.05, Warmup: 150,
+		Polish: Polish{Steps: 1700, RowTokens: 192, HeadTokens: 1024, LR: 1.5e-3, FinalLR: 5e-5, Warmup: 50, Core: 12, Layouts: 120},
 	}
 }
 

@@ -39,6 +39,10 @@ type runState struct {
 // excepted.
 func (c Config) identity(what string) [32]byte {
 	c.Threads, c.CheckpointDir, c.CheckpointEvery = 0, "", 0
+	if c.Start != nil {
+		what += " from " + c.Start.fingerprint()
+		c.Start = nil
+	}
 	return sha256.Sum256(fmt.Appendf(nil, "%s %+v", what, c))
 }
 

@@ -75,7 +75,10 @@ type Config struct {
 	Beta1       float32 // 0: 0.9
 	Beta2       float32 // 0: 0.99
 	Seed        uint64  // of the initial weights
-	Threads     int     // 0: 1; more than there are free cores makes a step many times slower
+	// Start is what training begins from, of the same Arch; nil: random
+	// weights by Seed.
+	Start   *Weights
+	Threads int // 0: 1; more than there are free cores makes a step many times slower
 
 	CheckpointDir   string // "": no checkpoints
 	CheckpointEvery int    // steps; 0: 500

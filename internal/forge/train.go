@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"batos"
 	"batos/internal/ggml"
 )
 
@@ -18,9 +19,14 @@ func Train(ctx context.Context, lib *ggml.Library, c Config, data Source, progre
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	start, err := NewWeights(c.Arch, c.Seed)
-	if err != nil {
-		return nil, err
+	start := c.Start
+	if start == nil {
+		var err error
+		if start, err = NewWeights(c.Arch, c.Seed); err != nil {
+			return nil, err
+		}
+	} else if start.Arch != c.Arch {
+		return nil, batos.Errorf(batos.Invalid, "training: the weights to start from are of another shape: %+v, not %+v", start.Arch, c.Arch)
 	}
 	net, err := newNetwork(lib, c, c.Arch.layout(), nil, nil, lowRank{}, optimizing)
 	if err != nil {

@@ -1,6 +1,8 @@
 package forge
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -89,6 +91,16 @@ func NewWeights(a Arch, seed uint64) (*Weights, error) {
 		w.tensors[s.name] = v
 	}
 	return w, nil
+}
+
+// fingerprint identifies the values of all tensors.
+func (w *Weights) fingerprint() string {
+	h := sha256.New()
+	for _, s := range w.Arch.layout() {
+		h.Write([]byte(s.name))
+		h.Write(floatBytes(w.tensors[s.name]))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (a Arch) deviation(s slot) float64 {

@@ -187,16 +187,29 @@ func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	sum := 0.0
-	for _, l := range r.Logprobs {
-		sum += float64(l)
-	}
-	a := Answer{Confidence: math.Exp(sum), Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
+	a := Answer{Confidence: sureness(r.Logprobs), Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
 	if a.Confidence < s.minConfidence {
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
 	}
 	a.Source, err = n.source(t.Selector, body)
 	return a, err
+}
+
+// usualAnswer is the length of an ordinary method's body, in tokens.
+const usualAnswer = 24
+
+// sureness is the probability of the whole answer; of one longer than usual (a
+// layout has a line for each slot) that of as much of it as is usual, since
+// the bound is calibrated on ordinary methods.
+func sureness(logprobs []float32) float64 {
+	sum := 0.0
+	for _, l := range logprobs {
+		sum += float64(l)
+	}
+	if n := len(logprobs); n > usualAnswer {
+		sum *= usualAnswer / float64(n)
+	}
+	return math.Exp(sum)
 }
 
 // shape tells a person what the model had to work with.

@@ -57,7 +57,7 @@ func train(ctx context.Context, args []string) error {
 	fmt.Printf("corpus %s, %d families, vocabulary %d, %.2fM weights, %d steps of %d positions\n",
 		c.Hash[:12], len(c.Families), profile.Tokenizer().Size(), float64(config.Arch.Params())/1e6, config.Steps, config.BatchTokens)
 	mean, shown := 0.0, time.Time{}
-	weights, err := forge.Train(ctx, library, config, seedmind.NewExamples(c, profile.Tokenizer(), recipe.Seed, config.RowTokens), func(p forge.Progress) {
+	progress := func(p forge.Progress) {
 		if mean == 0 {
 			mean = p.Loss
 		}
@@ -69,9 +69,24 @@ func train(ctx context.Context, args []string) error {
 			shown = time.Now()
 			fmt.Printf("step %d of %d, loss %.4f, %.0f tokens/s, %s left\n", p.Step, p.Steps, mean, p.TokensPerSecond, p.Left.Round(time.Second))
 		}
-	})
+	}
+	examples := seedmind.NewExamples(c, profile.Tokenizer(), recipe.Seed, config.RowTokens)
+	weights, err := forge.Train(ctx, library, config, examples, progress)
 	if err != nil {
 		return err
+	}
+	if p := recipe.Polish; p.Steps > 0 {
+		fmt.Printf("polish: %d steps\n", p.Steps)
+		config.Start, config.CheckpointDir = weights, filepath.Join(work, "polish")
+		config.Steps, config.RowTokens, config.HeadTokens = p.Steps, p.RowTokens, p.HeadTokens
+		config.LR, config.FinalLR, config.Warmup = p.LR, p.FinalLR, p.Warmup
+		if err := os.MkdirAll(config.CheckpointDir, 0o755); err != nil {
+			return err
+		}
+		mean = 0
+		if weights, err = forge.Train(ctx, library, config, examples.Polished(p, p.RowTokens), progress); err != nil {
+			return err
+		}
 	}
 	return writeModel(out, c, recipe, tables, profile, weights)
 }
