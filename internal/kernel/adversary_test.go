@@ -236,15 +236,15 @@ func TestNoGeneratedProgramGetsPastTheGate(t *testing.T) {
 			}
 			f := invade(t, p.source(true))
 			before := f.census()
-			v, err := f.strike(false)
-			if err != nil { // not even as a sleeper
+			if _, err := f.strike(false); err != nil { // not even as a sleeper
 				if code, _ := f.gateCode(); !p.expects(code) {
 					t.Errorf("%s: asleep, the gate said %q, the mission %v", p.attempt, code, err)
 				}
 				f.unharmed(before)
 				return
 			}
-			if v, err = f.strike(true); err == nil {
+			v, err := f.strike(true)
+			if err == nil {
 				t.Errorf("%s: succeeded in earnest with %s", p.attempt, object.Text(v, 100))
 			} else if !p.expects(err.Code) {
 				t.Errorf("%s: in earnest: %s: %s", p.attempt, err.Code, err.Text)
