@@ -15,7 +15,7 @@ const (
 	fewestSeen    = 14   // times a word is there to be an entry
 	longestPiece  = 40   // bytes
 	tableSeed     = 20261
-	defaultCutoff = 0.6
+	defaultCutoff = 0.55
 )
 
 // Tables makes the tokenizer's pieces and the lists of words that the model's
