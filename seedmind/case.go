@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"batos"
@@ -19,7 +20,8 @@ import (
 //	{"slots": {"count": 3}, "selector": "increment_by", "args": [4], "want": 7, "after": {"count": 7}}
 //
 // "slots" are the object's data slots in order. "args" may be missing, and
-// "kwargs" names further arguments. "want" is the answer; without it any
+// "kwargs" names further arguments. "want" is the answer, "want_any" a list of
+// answers that are all right; without it any
 // answer will do. "after" lists slots with what they must hold then; a slot
 // that it does not list must be as before; without "after" the slots are not
 // looked at. Numbers are compared as numbers: 2 is 2.0.
@@ -42,8 +44,9 @@ type Case struct {
 type Trial struct {
 	Slots []object.Slot
 	Args  []object.Value
-	Want  object.Value  // nil: any
-	After []object.Slot // every slot, or nil: not looked at
+	Want  object.Value   // nil: any
+	Any   []object.Value // instead of Want: one of these
+	After []object.Slot  // every slot, or nil: not looked at
 }
 
 // ReadCases reads a file of cases.
@@ -91,7 +94,7 @@ func parseCase(text string) (Case, error) {
 			c.Refuse = bool(b)
 		case "kwargs":
 			c.Kwargs = slotsOf(e.Value)
-		case "slots", "args", "want", "after", "more":
+		case "slots", "args", "want", "want_any", "after", "more":
 		default:
 			return c, fmt.Errorf("a case has no %q", k)
 		}
@@ -168,6 +171,8 @@ func (t *Trial) set(entries []object.Entry, slots []object.Slot) error {
 			t.Args = items(e.Value)
 		case "want":
 			t.Want = e.Value
+		case "want_any":
+			t.Any = items(e.Value)
 		case "after":
 			after, stated = slotsOf(e.Value), true
 		}
@@ -213,6 +218,9 @@ func (c Case) Task() mind.Task {
 
 // differs says what of an outcome is not as the trial wants it, or "".
 func (t Trial) differs(got object.Value, after []object.Slot) string {
+	if t.Any != nil && !slices.ContainsFunc(t.Any, func(v object.Value) bool { return same(v, got) }) {
+		return fmt.Sprintf("answered %s, not one of %d", object.Text(got, 80), len(t.Any))
+	}
 	if t.Want != nil && !same(t.Want, got) {
 		return fmt.Sprintf("answered %s, not %s", object.Text(got, 80), object.Text(t.Want, 80))
 	}

@@ -35,7 +35,7 @@ func Layout(w io.Writer, v object.Value) bool {
 		return false
 	}
 	title := text(get(v, "title"))
-	fmt.Fprintf(w, "┌─ %s %s┐\n", title, strings.Repeat("─", max(1, layoutWidth-len([]rune(title))-4)))
+	fmt.Fprintf(w, "┌─ %s %s┐\n", title, strings.Repeat("─", max(1, layoutWidth-len([]rune(title))-3)))
 	children, _ := get(v, "children").(*object.List)
 	if children != nil {
 		for _, c := range children.Items {
