@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"batos/internal/mind"
-	"batos/object"
 )
 
 // allSlots is a family whose code shows every slot of the object, or all of
@@ -212,24 +211,4 @@ func figuresForms(name string) []*Family {
 
 func titleForms(name string) []*Family {
 	return []*Family{{Name: name, Forms: []Form{{{Type: mind.SeedStr}}}, Code: panel("$s", nil)}}
-}
-
-// layoutOf is the tree that a panel of these slots must answer, made without
-// running anything: what a layout family is checked against.
-func layoutOf(title string, types []mind.SeedType, slots []object.Slot) object.Value {
-	entry := func(k string, v object.Value) object.Entry { return object.Entry{Key: object.Str(k), Value: v} }
-	children := &object.List{}
-	for i, s := range slots {
-		view, value := widgetOf(types[i], "")
-		v := s.Value
-		if value != "" {
-			v = object.Str(object.Text(v, 0))
-		}
-		children.Items = append(children.Items, &object.Dict{Entries: []object.Entry{
-			entry("view", object.Str(view)), entry("label", object.Str(s.Name)), entry("value", v),
-		}})
-	}
-	return &object.Dict{Entries: []object.Entry{
-		entry("view", object.Str("panel")), entry("title", object.Str(title)), entry("children", children),
-	}}
 }
