@@ -102,9 +102,11 @@ func TestSeedRead(t *testing.T) {
 		}
 		return r
 	}
-	a, err := s.Read(task, answer("if a > 0:\n $0 = $0 + a\nself._p_changed = True\nreturn [\"%0 %~\", a.a, \"a\\\"\"]", math.Log(0.9)))
+	long := answer("if a > 0:\n $0 = $0 + a\nself._p_changed = True\nreturn [\"%0 %~\", a.a, \"a\\\"\"]", math.Log(0.9))
+	a, err := s.Read(task, long)
+	sure := math.Pow(0.9, min(1, usualAnswer/float64(len(long.Tokens)))) // a long answer counts as one of the usual length
 	want := "def increase_count_by(self, amount):\n    if amount > 0:\n        self.count = self.count + amount\n    self._p_changed = True\n    return [\"count counter\", amount.a, \"a\\\"\"]\n"
-	if err != nil || a.Source != want || math.Abs(a.Confidence-0.9) > 1e-4 {
+	if err != nil || a.Source != want || math.Abs(a.Confidence-sure) > 1e-4 {
 		t.Errorf("%v, %.3f\n%s", err, a.Confidence, a.Source)
 	}
 	for name, r := range map[string]*Result{

@@ -75,6 +75,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
+		if cut := (*json.SyntaxError)(nil); errors.As(err, &cut) && cut.Offset >= int64(len(b)) { // it ends in the middle: the server went away
+			return fmt.Errorf("%w at %s: %w: %w", ErrNoServer, c.server, ErrBroken, err)
+		}
 		return fmt.Errorf("%s answered something else than JSON: %w", c.server, err)
 	}
 	return nil
