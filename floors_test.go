@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"batos/internal/vfs":           1,
 	"batos/internal/gguf":          1,
 	"batos/internal/gguf/gguftest": 2,
+	"batos/internal/zmtp":          1,
 	"batos/genesis":                1,
 	"batos/object":                 2,
 	"batos/image/store":            2,
@@ -38,11 +39,12 @@ var floors = map[string]int{
 	"batos/seedmind":               8,
 	"batos/internal/kernel":        8,
 	"batos/internal/wire":          9,
-	"batos/internal/door/http":     10,
-	"batos/internal/door/cli":      10,
-	"batos/cmd/batos":              11,
-	"batos/seedmind/cmd/seedmind":  11,
-	"batos/bench":                  12,
+	"batos/internal/door/access":   10,
+	"batos/internal/door/http":     11,
+	"batos/internal/door/cli":      11,
+	"batos/cmd/batos":              12,
+	"batos/seedmind/cmd/seedmind":  12,
+	"batos/bench":                  13,
 }
 
 // importsOf reads the imports of every Go file that is not a test.

@@ -14,6 +14,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/image/store/rawlog"
+	"batos/internal/door/access"
 	"batos/internal/door/http"
 	"batos/internal/kernel"
 	"batos/internal/wire"
@@ -86,7 +87,11 @@ func messages(ctx context.Context, dir string, emit func(Figure)) error {
 	emit(Figure{Name: "message.durable.16", Value: rates[4], Unit: "msg/s", Against: rates[3], Bar: 0.3})
 	emit(Figure{Name: "message.hot.16", Value: rates[2], Unit: "msg/s", Against: rates[1], Bar: 1})
 
-	door, err := http.Listen("127.0.0.1:0", http.Config{Kernel: k, Image: im, Dir: dir, Token: benchToken, Log: log})
+	keys, err := access.Open(dir, benchToken, "bench")
+	if err != nil {
+		return err
+	}
+	door, err := http.Listen("127.0.0.1:0", http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Log: log})
 	if err != nil {
 		return err
 	}

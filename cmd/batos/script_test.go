@@ -33,6 +33,7 @@ import (
 //	exits STATUS COMMAND…                 run a command; a failure must be one line on stderr, or JSON with --json
 //	answers STATUS METHOD PATH [NAME:VALUE…] [BODY]   a raw HTTP request; the answer is in the file "answer"
 //	tid NAME                              set NAME to the first tid of the last command's output, $before to the tid right before it
+//	token [FILE]                          use the token in that file from now on, or the image's again
 //	big FILE MEGABYTES                    a file of that size
 //	clip FILE BYTES                       cut a file's end off
 //	poke FILE OFFSET HEX                  overwrite bytes
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers, "tid": scriptTID,
-			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk,
+			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond != "disk" {
@@ -64,6 +65,17 @@ func TestScripts(t *testing.T) {
 		},
 		RequireUniqueNames: true,
 	})
+}
+
+func scriptToken(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: token [FILE]")
+	}
+	token := ""
+	if len(args) == 1 {
+		token = strings.TrimSpace(ts.ReadFile(args[0]))
+	}
+	ts.Setenv("BATOS_TOKEN", token)
 }
 
 type serverKey struct{}

@@ -15,6 +15,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/door/access"
 	"batos/internal/door/cli"
 	"batos/internal/door/http"
 	"batos/internal/gguf"
@@ -119,6 +120,10 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	keys, err := access.Open(dir, token, owner())
+	if err != nil {
+		return err
+	}
 	address, err := http.Bind(f.http)
 	if err != nil {
 		return err
@@ -161,7 +166,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
 
-	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Token: token, Release: release, Log: log})
+	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log})
 	served := make(chan error, 1)
 	go func() { served <- door.Serve() }()
 	defer func() {
@@ -195,6 +200,14 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 			log.Error("the image takes no more changes; what needs none is still answered", "reason", err)
 		}
 	}
+}
+
+// owner is what history calls the person whose token may do everything.
+func owner() string {
+	if u := os.Getenv("USER"); u != "" {
+		return u
+	}
+	return "person"
 }
 
 // modelSource is what a first awakening imports: the file that was named, or

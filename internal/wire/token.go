@@ -26,28 +26,28 @@ func EnsureToken(dir string) (string, error) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails (it aborts the program)
 	t = hex.EncodeToString(b[:])
-	// Written whole before it has its name: a process killed here leaves no
-	// half of a token. The image's lock keeps others away.
-	name := filepath.Join(dir, TokenFile)
-	if err := writeToken(name+".new", t); err != nil {
-		return "", batos.Errorf(batos.Denied, "the token cannot be written: %w", err)
-	}
-	if err := os.Rename(name+".new", name); err != nil {
+	if err := WriteSecret(filepath.Join(dir, TokenFile), t); err != nil {
 		return "", batos.Errorf(batos.Denied, "the token cannot be written: %w", err)
 	}
 	return t, nil
 }
 
-func writeToken(name, token string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// WriteSecret writes a line of text to a file only its owner can read. It is
+// written whole before it has its name: a process killed here leaves the old
+// file or the new one. The image's lock keeps other writers away.
+func WriteSecret(name, text string) error {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(token + "\n")
+	_, err = f.WriteString(text + "\n")
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 // ReadToken reads the token of the image in dir; not_found if there is none.

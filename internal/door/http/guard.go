@@ -1,13 +1,13 @@
 package http
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"batos"
-	"batos/internal/wire"
 )
 
 // guard lets a request in that names this host, comes from no foreign page,
@@ -30,11 +30,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			}
 		}
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !wire.SameToken(token, s.config.Token) {
-			s.fail(w, r, batos.Errorf(batos.Denied, "the token is missing or wrong; it is in the image folder, or in BATOS_TOKEN"))
+		if !ok {
+			token = ""
+		}
+		who, err := s.config.Keys.Caller(token)
+		if err != nil {
+			s.fail(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
 	})
 }
 

@@ -121,7 +121,7 @@ func (s *Server) undo(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.config.Kernel.Undo(r.Context(), s.person(), tid)
+	done, err := s.config.Kernel.Undo(r.Context(), person(r), tid)
 	if err != nil {
 		return nil, err
 	}

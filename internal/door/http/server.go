@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +20,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/door/access"
 	"batos/internal/kernel"
 	"batos/internal/wire"
 	"batos/object"
@@ -37,7 +37,7 @@ type Config struct {
 	Kernel  *kernel.Kernel
 	Image   *image.Image
 	Dir     string // of the image, for status
-	Token   string
+	Keys    *access.Keyring
 	Release string
 	Log     *slog.Logger
 }
@@ -110,9 +110,13 @@ func (s *Server) Close(ctx context.Context) error {
 
 func (s *Server) routes() http.Handler {
 	m := http.NewServeMux()
-	handle := func(pattern string, fn func(*http.Request) (any, error)) {
+	handle := func(pattern string, scope access.Scope, fn func(*http.Request) (any, error)) {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			v, err := fn(r)
+			err := caller(r).May(scope)
+			var v any
+			if err == nil {
+				v, err = fn(r)
+			}
 			if err != nil {
 				s.fail(w, r, err)
 				return
@@ -129,22 +133,25 @@ func (s *Server) routes() http.Handler {
 			answer(w, status, v)
 		})
 	}
-	handle("GET /api/v1/status", s.status)
-	handle("POST /api/v1/send", s.send)
-	handle("GET /api/v1/messages/{id}", s.message)
-	handle("POST /api/v1/objects", s.create)
-	handle("GET /api/v1/objects/{target}", s.inspect)
-	handle("PUT /api/v1/objects/{target}/slots/{slot}", s.set)
-	handle("POST /api/v1/objects/{target}/methods", s.define)
-	handle("POST /api/v1/eval", s.eval)
-	handle("GET /api/v1/log", s.log)
-	handle("GET /api/v1/diff", s.diff)
-	handle("POST /api/v1/undo", s.undo)
-	handle("GET /api/v1/missions", s.missions)
-	handle("GET /api/v1/missions/{oid}", s.mission)
-	handle("POST /api/v1/missions/{oid}/{verb}", s.decide)
+	handle("GET /api/v1/status", access.Read, s.status)
+	handle("POST /api/v1/send", access.Send, s.send)
+	handle("GET /api/v1/messages/{id}", access.Read, s.message)
+	handle("POST /api/v1/objects", access.Admin, s.create)
+	handle("GET /api/v1/objects/{target}", access.Read, s.inspect)
+	handle("PUT /api/v1/objects/{target}/slots/{slot}", access.Admin, s.set)
+	handle("POST /api/v1/objects/{target}/methods", access.Admin, s.define)
+	handle("POST /api/v1/eval", access.Admin, s.eval)
+	handle("GET /api/v1/log", access.Read, s.log)
+	handle("GET /api/v1/diff", access.Read, s.diff)
+	handle("POST /api/v1/undo", access.Admin, s.undo)
+	handle("GET /api/v1/missions", access.Read, s.missions)
+	handle("GET /api/v1/missions/{oid}", access.Read, s.mission)
+	handle("POST /api/v1/missions/{oid}/{verb}", access.Admin, s.decide)
 	m.HandleFunc("GET /api/v1/events", s.events)
-	handle("/", func(r *http.Request) (any, error) {
+	handle("GET /api/v1/tokens", access.Admin, s.tokens)
+	handle("POST /api/v1/tokens", access.Admin, s.giveToken)
+	handle("DELETE /api/v1/tokens/{name}", access.Admin, s.takeToken)
+	handle("/", access.Read, func(r *http.Request) (any, error) {
 		return nil, batos.Errorf(batos.NotFound, "nothing answers %s %.100s", r.Method, r.URL.Path)
 	})
 	return m
@@ -209,22 +216,23 @@ func read(r *http.Request, into any) error {
 // ref reads a target of a path or body: an oid or a name.
 func ref(target string) batos.Ref { return batos.Ref{Name: target} }
 
-func (s *Server) person() kernel.Person {
-	if u := os.Getenv("USER"); u != "" {
-		return kernel.Person{Name: u}
-	}
-	return kernel.Person{Name: "person"}
+// callerKey is where a request's context holds who sends it.
+type callerKey struct{}
+
+// caller is who the token of a request that passed the guard stands for.
+func caller(r *http.Request) *access.Caller {
+	c, _ := r.Context().Value(callerKey{}).(*access.Caller)
+	return c
 }
+
+func person(r *http.Request) kernel.Person { return caller(r).Person() }
 
 func (s *Server) send(r *http.Request) (any, error) {
 	var in wire.Send
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	req := kernel.Request{
-		ID: batos.MessageID(in.ID), Target: ref(in.Target), Selector: in.Selector, Sender: s.person().Name,
-		Synthesis: true, Authority: batos.Person, Underscore: true,
-	}
+	req := caller(r).Request(kernel.Request{ID: batos.MessageID(in.ID), Target: ref(in.Target), Selector: in.Selector})
 	for _, a := range in.Args {
 		req.Args = append(req.Args, orNone(a.Value))
 	}
@@ -325,7 +333,7 @@ func (s *Server) create(r *http.Request) (any, error) {
 	default:
 		return nil, batos.Errorf(batos.Invalid, "slots wants an object of names and values, not a %s", v.Kind())
 	}
-	oid, err := s.config.Kernel.New(r.Context(), s.person(), in.Name, parent, slots)
+	oid, err := s.config.Kernel.New(r.Context(), person(r), in.Name, parent, slots)
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +345,7 @@ func (s *Server) set(r *http.Request) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	tid, err := s.config.Kernel.Set(r.Context(), s.person(), ref(r.PathValue("target")), r.PathValue("slot"), orNone(in.Value.Value))
+	tid, err := s.config.Kernel.Set(r.Context(), person(r), ref(r.PathValue("target")), r.PathValue("slot"), orNone(in.Value.Value))
 	if err != nil {
 		return nil, err
 	}
@@ -349,7 +357,7 @@ func (s *Server) define(r *http.Request) (any, error) {
 	if err := read(r, &in); err != nil {
 		return nil, err
 	}
-	names, err := s.config.Kernel.Def(r.Context(), s.person(), ref(r.PathValue("target")), in.Source)
+	names, err := s.config.Kernel.Def(r.Context(), person(r), ref(r.PathValue("target")), in.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +373,7 @@ func (s *Server) eval(r *http.Request) (any, error) {
 	if in.Target != "" {
 		target = ref(in.Target)
 	}
-	v, err := s.config.Kernel.Eval(r.Context(), s.person(), target, in.Expression)
+	v, err := s.config.Kernel.Eval(r.Context(), person(r), target, in.Expression)
 	if err != nil {
 		return nil, err
 	}

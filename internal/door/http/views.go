@@ -11,6 +11,7 @@ import (
 
 	"batos"
 	"batos/genesis"
+	"batos/internal/door/access"
 	"batos/internal/kernel"
 	"batos/internal/wire"
 	"batos/object"
@@ -146,7 +147,7 @@ func (s *Server) decide(r *http.Request) (any, error) {
 	if !ok {
 		return nil, batos.Errorf(batos.NotFound, "a mission can be cancelled, approved or rejected, not %.40q", r.PathValue("verb"))
 	}
-	if err := do(r.Context(), s.person(), oid); err != nil {
+	if err := do(r.Context(), person(r), oid); err != nil {
 		return nil, err
 	}
 	m, err := s.config.Kernel.Mission(r.Context(), oid)
@@ -158,6 +159,10 @@ func (s *Server) decide(r *http.Request) (any, error) {
 
 // events streams what happens as server-sent events, from ?after=SEQ on.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if err := caller(r).May(access.Read); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	after := s.config.Kernel.Events.Last()
 	if a := r.URL.Query().Get("after"); a != "" {
 		n, err := strconv.ParseUint(a, 10, 64)
