@@ -12,6 +12,7 @@ type Recipe struct {
 	HeadTokens               int // most supervised positions of a step
 	LR, FinalLR, WeightDecay float32
 	Warmup                   int // steps
+	BF16                     bool
 	Polish                   Polish
 }
 

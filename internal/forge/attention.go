@@ -53,26 +53,26 @@ func (t *tape) attention(q, k, v *ggml.Tensor, a Arch, p packing) *ggml.Tensor {
 	qs := split(turn(q, a.Heads), a.Heads)
 	ks := share(split(turn(k, a.KVHeads), a.KVHeads))
 	vs := share(split(v, a.KVHeads))
-	probs := t.a.SoftMax(t.a.MatMul(ks, qs), p.mask, scale) // [T keys, T queries, H, B]
-	out := join(t.a.MatMul(t.transposed(vs), probs), a.Heads)
+	probs := t.a.SoftMax(t.product(ks, qs), p.mask, scale) // [T keys, T queries, H, B]
+	out := join(t.productBack(vs, probs), a.Heads)
 
 	return t.note(out, func(grad *ggml.Tensor) {
 		do := split(grad, a.Heads)
 		t.give(v, func() *ggml.Tensor {
-			return join(gather(t.a.MatMul(t.transposed(do), t.transposed(probs))), a.KVHeads)
+			return join(gather(t.productAcross(do, probs)), a.KVHeads)
 		})
 		if !t.needs[q] && !t.needs[k] {
 			return
 		}
-		scores := t.a.SoftMaxBack(t.a.MatMul(vs, do), probs, scale)
+		scores := t.a.SoftMaxBack(t.product(vs, do), probs, scale)
 		back := func(x *ggml.Tensor, heads int) *ggml.Tensor {
 			return t.a.Reshape(t.a.RopeBack(t.a.Reshape(join(x, heads), h, heads, n), p.pos, rope), h*heads, n)
 		}
 		t.give(q, func() *ggml.Tensor {
-			return back(t.a.MatMul(t.transposed(ks), scores), a.Heads)
+			return back(t.productBack(ks, scores), a.Heads)
 		})
 		t.give(k, func() *ggml.Tensor {
-			return back(gather(t.a.MatMul(t.transposed(qs), t.transposed(scores))), a.KVHeads)
+			return back(gather(t.productAcross(qs, scores)), a.KVHeads)
 		})
 	}, q, k, v)
 }

@@ -77,7 +77,11 @@ type Config struct {
 	Seed        uint64  // of the initial weights
 	// Start is what training begins from, of the same Arch; nil: random
 	// weights by Seed.
-	Start   *Weights
+	Start *Weights
+	// BF16 rounds the operands of matrix products to BF16: a step is faster on
+	// processors that multiply them, and the loss about as good. Weights,
+	// moments and sums stay F32.
+	BF16    bool
 	Threads int // 0: 1; more than there are free cores makes a step many times slower
 
 	CheckpointDir   string // "": no checkpoints

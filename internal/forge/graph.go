@@ -88,11 +88,11 @@ func newNetwork(lib *ggml.Library, c Config, train, frozen []slot, types map[str
 }
 
 func (net *network) build(c Config, lora lowRank, kind graphKind) (err error) {
-	room := 400*(c.Arch.Layers+1) + 8*len(net.params)
+	room := 600*(c.Arch.Layers+1) + 8*len(net.params)
 	if net.work, err = net.dev.NewArena(room, room); err != nil {
 		return err
 	}
-	t := newTape(net.work)
+	t := newTape(net.work, c.BF16)
 	weight := make(map[string]*ggml.Tensor, len(net.params)+len(net.fixed))
 	for name, w := range net.fixed {
 		weight[name] = w
@@ -146,11 +146,14 @@ func (net *network) forward(t *tape, a Arch, weight map[string]*ggml.Tensor, lor
 		name := func(part string) string { return blockTensor(l, part) }
 		h := t.norm(x, weight[name("attn_norm")], a.Eps)
 		o := t.attention(linear(name("attn_q"), h), linear(name("attn_k"), h), linear(name("attn_v"), h), a, net.pack)
+		if l == a.Layers-1 { // of the last layer, only what the output matrix reads
+			x, o = t.rows(x, net.rows), t.rows(o, net.rows)
+		}
 		x = t.add(x, linear(name("attn_output"), o))
 		h = t.norm(x, weight[name("ffn_norm")], a.Eps)
 		x = t.add(x, linear(name("ffn_down"), t.swiglu(linear(name("ffn_gate"), h), linear(name("ffn_up"), h))))
 	}
-	x = t.norm(t.rows(x, net.rows), weight["output_norm.weight"], a.Eps)
+	x = t.norm(x, weight["output_norm.weight"], a.Eps)
 	head := weight["output.weight"]
 	if a.Tied {
 		head = weight["token_embd.weight"]

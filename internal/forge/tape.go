@@ -10,20 +10,30 @@ import "batos/internal/ggml"
 // A gradient of a matrix product is made of matrix products of transposed
 // copies: copying costs little beside the product, and the library's product
 // of rows is several times faster than its outer product.
+//
+// With half set, the operands of a product are rounded to BF16, which halves
+// what is read and lets the processor multiply twice as many values at once;
+// its sums, like everything else, stay F32.
 type tape struct {
 	a         *ggml.Arena
+	half      bool
 	grads     map[*ggml.Tensor]*ggml.Tensor
 	needs     map[*ggml.Tensor]bool
 	transpose map[*ggml.Tensor]*ggml.Tensor // copies made so far
+	rounded   map[*ggml.Tensor]*ggml.Tensor // of a tensor, in BF16
+	across    map[*ggml.Tensor]*ggml.Tensor // of a tensor, transposed in BF16
 	steps     []func()
 }
 
-func newTape(a *ggml.Arena) *tape {
+func newTape(a *ggml.Arena, half bool) *tape {
 	return &tape{
 		a:         a,
+		half:      half,
 		grads:     make(map[*ggml.Tensor]*ggml.Tensor),
 		needs:     make(map[*ggml.Tensor]bool),
 		transpose: make(map[*ggml.Tensor]*ggml.Tensor),
+		rounded:   make(map[*ggml.Tensor]*ggml.Tensor),
+		across:    make(map[*ggml.Tensor]*ggml.Tensor),
 	}
 }
 
@@ -74,18 +84,71 @@ func (t *tape) transposed(x *ggml.Tensor) *ggml.Tensor {
 	return c
 }
 
+// halfLength is what the length of a product's sums must divide by for the
+// library to have a fast kernel for BF16.
+const halfLength = 32
+
+// halves reports whether a product that sums over so many values is computed
+// in BF16.
+func (t *tape) halves(length int) bool { return t.half && length%halfLength == 0 }
+
+// product gives the product of the rows of x and y, both F32.
+func (t *tape) product(x, y *ggml.Tensor) *ggml.Tensor {
+	if t.halves(x.Len(0)) {
+		return t.a.MatMul(t.bf16(x), t.bf16(y))
+	}
+	return t.a.MatMul(x, y)
+}
+
+// productAcross gives the product of the columns of x and y.
+func (t *tape) productAcross(x, y *ggml.Tensor) *ggml.Tensor {
+	if t.halves(x.Len(1)) {
+		return t.a.MatMul(t.bf16Transposed(x), t.bf16Transposed(y))
+	}
+	return t.a.MatMul(t.transposed(x), t.transposed(y))
+}
+
+// productBack gives the product of the columns of x and the rows of y.
+func (t *tape) productBack(x, y *ggml.Tensor) *ggml.Tensor {
+	if t.halves(x.Len(1)) {
+		return t.a.MatMul(t.bf16Transposed(x), t.bf16(y))
+	}
+	return t.a.MatMul(t.transposed(x), y)
+}
+
+func (t *tape) bf16(x *ggml.Tensor) *ggml.Tensor {
+	if c := t.rounded[x]; c != nil {
+		return c
+	}
+	c := t.a.Cast(x, ggml.BF16)
+	t.rounded[x] = c
+	return c
+}
+
+func (t *tape) bf16Transposed(x *ggml.Tensor) *ggml.Tensor {
+	if c := t.across[x]; c != nil {
+		return c
+	}
+	c := t.a.TransposeCast(x, ggml.BF16)
+	t.across[x] = c
+	return c
+}
+
 // linear gives w·x for w [in,out] and x [in,n].
 func (t *tape) linear(w, x *ggml.Tensor) *ggml.Tensor {
-	return t.note(t.a.MatMul(w, x), func(grad *ggml.Tensor) {
+	quantized := w.Type() != ggml.F32
+	y := t.a.MatMul
+	if !quantized {
+		y = t.product
+	}
+	return t.note(y(w, x), func(grad *ggml.Tensor) {
 		t.give(x, func() *ggml.Tensor {
-			if w.Type() != ggml.F32 { // a quantized matrix cannot be transposed
+			if quantized { // cannot be transposed
 				return t.a.OuterProduct(w, t.transposed(grad))
 			}
-			return t.a.MatMul(t.transposed(w), grad)
+			return t.productBack(w, grad)
 		})
-		t.give(w, func() *ggml.Tensor {
-			return t.a.MatMul(t.transposed(x), t.transposed(grad))
-		})
+		t.give(w, func() *ggml.Tensor { return t.productAcross(x, grad) })
 	}, w, x)
 }
 

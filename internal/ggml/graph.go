@@ -49,6 +49,7 @@ type graphSymbols struct {
 	permute                                    func(c uintptr, t *cTensor, a, b, d, e int32) *cTensor
 	transpose, silu                            func(c uintptr, t *cTensor) *cTensor
 	cont                                       func(c uintptr, t *cTensor) *cTensor
+	cast                                       func(c uintptr, t *cTensor, typ int32) *cTensor
 	getRows, add, mul, mulMat, outProd, swiglu func(c uintptr, a, b *cTensor) *cTensor
 	siluBack, repeat, repeatBack, crossEntropy func(c uintptr, a, b *cTensor) *cTensor
 	getRowsBack, crossEntropyBack              func(c uintptr, a, b, d *cTensor) *cTensor
@@ -98,6 +99,7 @@ func (s *graphSymbols) table() map[string]any {
 		"ggml_transpose":                       &s.transpose,
 		"ggml_silu":                            &s.silu,
 		"ggml_cont":                            &s.cont,
+		"ggml_cast":                            &s.cast,
 		"ggml_get_rows":                        &s.getRows,
 		"ggml_add":                             &s.add,
 		"ggml_mul":                             &s.mul,
@@ -226,8 +228,9 @@ type Type = gguf.TensorType
 
 // The types that the operations compute with.
 const (
-	F32      = gguf.F32
-	I32 Type = 26
+	F32       = gguf.F32
+	BF16      = gguf.BF16
+	I32  Type = 26
 )
 
 // Tensor is a tensor of an arena.
@@ -260,6 +263,9 @@ func dims(shape []int) (d [4]int64) {
 func (t *Tensor) Elements() int {
 	return int(t.c.ne[0] * t.c.ne[1] * t.c.ne[2] * t.c.ne[3])
 }
+
+// Len is the length of dimension i, the fastest being 0.
+func (t *Tensor) Len(i int) int { return int(t.c.ne[i]) }
 
 // Type is how the values are stored.
 func (t *Tensor) Type() Type { return Type(t.c.typ) }

@@ -32,6 +32,19 @@ func (a *Arena) Transpose(t *Tensor) *Tensor {
 	return a.Contiguous(a.wrap(a.dev.lib.c.base.transpose(a.p, t.c)))
 }
 
+// Cast copies an F32 tensor into order as values of another type.
+func (a *Arena) Cast(t *Tensor, typ Type) *Tensor {
+	a.take()
+	return a.wrap(a.dev.lib.c.base.cast(a.p, t.c, int32(typ)))
+}
+
+// TransposeCast copies an F32 tensor, its first two dimensions exchanged, as
+// values of another type.
+func (a *Arena) TransposeCast(t *Tensor, typ Type) *Tensor {
+	a.take()
+	return a.Cast(a.wrap(a.dev.lib.c.base.transpose(a.p, t.c)), typ)
+}
+
 func (a *Arena) binary(fn func(c uintptr, x, y *cTensor) *cTensor, x, y *Tensor) *Tensor {
 	a.take()
 	return a.wrap(fn(a.p, x.c, y.c))
@@ -44,7 +57,7 @@ func (a *Arena) Add(x, y *Tensor) *Tensor { return a.binary(a.dev.lib.c.base.add
 func (a *Arena) Mul(x, y *Tensor) *Tensor { return a.binary(a.dev.lib.c.base.mul, x, y) }
 
 // MatMul gives, for w [n,m] and x [n,p], the product [m,p] of their rows; the
-// higher dimensions are a batch.
+// higher dimensions are a batch. x is F32, or BF16 if w is.
 func (a *Arena) MatMul(w, x *Tensor) *Tensor { return a.binary(a.dev.lib.c.base.mulMat, w, x) }
 
 // OuterProduct gives, for x [n,k] and y [m,k], the sum over k of their outer

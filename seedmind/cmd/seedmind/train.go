@@ -103,7 +103,7 @@ func forgeConfig(r seedmind.Recipe, vocab, threads int, work string) forge.Confi
 	return forge.Config{
 		Arch:  forge.Arch{Layers: r.Layers, Dim: r.Dim, Heads: r.Heads, FF: r.FF, Ctx: r.Context, Vocab: vocab, Tied: true},
 		Steps: r.Steps, BatchTokens: r.BatchTokens, RowTokens: r.RowTokens, HeadTokens: r.HeadTokens,
-		LR: r.LR, FinalLR: r.FinalLR, Warmup: r.Warmup, WeightDecay: r.WeightDecay, Seed: r.Seed, Threads: threads,
+		LR: r.LR, FinalLR: r.FinalLR, Warmup: r.Warmup, WeightDecay: r.WeightDecay, Seed: r.Seed, BF16: r.BF16, Threads: threads,
 		CheckpointDir: work, CheckpointEvery: 200,
 	}
 }
