@@ -6,7 +6,7 @@ import (
 )
 
 // halfArch is a shape whose products can all be computed in BF16.
-var halfArch = Arch{Layers: 2, Dim: 64, Heads: 2, KVHeads: 2, FF: 96, Ctx: 64, Vocab: 288, Tied: true}
+var halfArch = Arch{Layers: 2, Dim: 64, Heads: 2, KVHeads: 2, FF: 256, Ctx: 64, Vocab: 288, Tied: true}
 
 func halfConfig(half bool) Config {
 	return Config{Arch: halfArch, Steps: 40, BatchTokens: 96, RowTokens: 32, LR: 1e-2, Threads: 1, BF16: half}.withDefaults()
