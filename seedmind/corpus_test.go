@@ -136,7 +136,7 @@ func TestSamples(t *testing.T) {
 		} else if err := report.Err(); err != nil {
 			t.Errorf("%s: %v\n%s", s.Meaning.Family.Name, err, source)
 		}
-		if _, ok := ref.draw(context.Background(), states{rand.New(rand.NewPCG(1, uint64(i)))}); !ok {
+		if _, ok := ref.draw(context.Background(), states{r: rand.New(rand.NewPCG(1, uint64(i)))}); !ok {
 			t.Errorf("%s: no state on which it does not raise\n%s%s", s.Meaning.Family.Name, text, source)
 		}
 	}

@@ -24,6 +24,7 @@ type Generator struct {
 	c        *Corpus
 	seed     uint64
 	families []*Family // those to draw from, some several times
+	displays []*Family // those of them that show something
 	held     func(Meaning) bool
 	strict   bool // no words put in or left out
 }
@@ -58,6 +59,7 @@ func NewGenerator(c *Corpus, seed uint64) *Generator {
 			g.families = append(g.families, f)
 		}
 	}
+	g.displays = displays(g.families)
 	return g
 }
 
@@ -77,9 +79,11 @@ func (g *Generator) draw(r *rand.Rand) Sample {
 }
 
 // method draws an example of a family.
-func (g *Generator) method(r *rand.Rand) Sample {
+func (g *Generator) method(r *rand.Rand) Sample { return g.methodOf(r, g.families) }
+
+func (g *Generator) methodOf(r *rand.Rand, families []*Family) Sample {
 	for {
-		f := g.families[r.IntN(len(g.families))]
+		f := families[r.IntN(len(families))]
 		p, bare, ok := g.prompt(r, f)
 		if !ok {
 			continue

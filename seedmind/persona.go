@@ -4,37 +4,61 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"batos/internal/mind"
 	"batos/object"
 )
 
+// personaKinds is what the other personas' examples are of, as often as it
+// stands there.
+var personaKinds = []mind.Kind{mind.Plan, mind.Describe, mind.Describe, mind.Tests, mind.Requirements, mind.Layout}
+
 // persona draws an example of the other personas' work on a prompt that has a
 // meaning: a plan, what a display must show, a sentence, a layout, a test.
 func (g *Generator) persona(r *rand.Rand) Sample {
+	return g.work(r, personaKinds[r.IntN(len(personaKinds))])
+}
+
+// work draws an example of one kind.
+func (g *Generator) work(r *rand.Rand, kind mind.Kind) Sample {
+	families := g.families
+	if kind == mind.Requirements || kind == mind.Layout {
+		families = g.displays
+	}
 	for {
-		s := g.method(r)
-		kind := []mind.Kind{mind.Plan, mind.Describe, mind.Describe, mind.Tests, mind.Requirements, mind.Layout}[r.IntN(6)]
-		var ok bool
-		switch kind {
-		case mind.Plan:
-			s.Answer, ok = plan(s), true
-		case mind.Describe:
-			s.Answer, ok = sentence(s), true
-		case mind.Tests:
-			s.Answer, ok = assertion(r, s)
-		default:
-			b := builder{r: r}
-			b.build(nil, 1+r.IntN(6))
-			s.Prompt = mind.SeedPrompt{Slots: b.slots, Words: []string{"display", "yourself"}}
-			s.Answer, ok = shown(kind, s.Prompt), true
+		s := g.methodOf(r, families)
+		if kind == mind.Method {
+			return s
 		}
-		if ok {
+		var ok bool
+		if s.Answer, ok = roleAnswer(r, kind, s); ok {
 			s.Kind = kind
 			return s
 		}
 	}
+}
+
+// roleAnswer is the answer of another kind that goes with a method; ok is
+// false if there is none.
+func roleAnswer(r *rand.Rand, kind mind.Kind, method Sample) (answer string, ok bool) {
+	switch kind {
+	case mind.Plan:
+		return plan(method), true
+	case mind.Describe:
+		return sentence(method), true
+	case mind.Tests:
+		return assertion(r, method)
+	}
+	d, ok := displayOf(method.Answer)
+	if !ok {
+		return "", false
+	}
+	if kind == mind.Requirements {
+		return d.requirements(method.Prompt), true
+	}
+	return d.layout(), true
 }
 
 // plan says which slots a method reads and changes.
@@ -98,43 +122,38 @@ func sentence(s Sample) string {
 	return text
 }
 
-// assertion is a call with its outcome, for methods of a single simple slot.
+// assertion is a call with its outcome, for methods of one or two simple
+// slots. Slots that the method has nothing to do with are left out.
 func assertion(r *rand.Rand, s Sample) (string, bool) {
 	f := s.Meaning.Family
-	if f.all != nil || len(s.Prompt.Args) > 1 || len(s.Prompt.Slots) != 1 {
+	if f.all != nil || len(s.Prompt.Args) > 2 || len(f.Forms) == 0 || len(f.Forms[0]) > 2 {
 		return "", false
 	}
-	switch s.Prompt.Slots[0].Type {
-	case mind.SeedInt, mind.SeedStr, mind.SeedBool, mind.SeedNumbers, mind.SeedStrs:
-	default:
-		return "", false
+	used := slices.Clone(s.Meaning.bind.slots[:len(f.Forms[0])])
+	slices.Sort(used)
+	for _, i := range used {
+		switch s.Prompt.Slots[i].Type {
+		case mind.SeedInt, mind.SeedStr, mind.SeedBool, mind.SeedNumbers, mind.SeedStrs, mind.SeedNumberMap:
+		default:
+			return "", false
+		}
 	}
 	ref, err := newReference(s)
 	if err != nil {
 		return "", false
 	}
-	call, ok := ref.draw(context.Background(), states{r})
+	call, ok := ref.draw(context.Background(), states{r: r, plain: true})
 	if !ok {
 		return "", false
 	}
-	text := fmt.Sprintf(`{"slots": {"$0": %s}, "args": %s, "want": %s, "after": {"$0": %s}}`,
-		valueJSON(call.slots[0].Value), valueJSON(&object.List{Items: call.args}), valueJSON(call.want), valueJSON(call.after[0].Value))
-	return text, len(text) < 160
-}
-
-// shown is what a display must show, or the layout that shows it.
-func shown(kind mind.Kind, p mind.SeedPrompt) string {
-	var parts []string
-	for i, s := range p.Slots {
-		view, _ := widgetOf(s.Type, "")
-		if kind == mind.Requirements {
-			parts = append(parts, fmt.Sprintf(`{"slot": "$%d", "view": "%s"}`, i, view))
-		} else {
-			parts = append(parts, fmt.Sprintf(`{"view": "%s", "label": "%%%d", "value": "$%d"}`, view, i, i))
+	state := func(slots []object.Slot) string {
+		var parts []string
+		for _, i := range used {
+			parts = append(parts, fmt.Sprintf(`"$%d": %s`, i, valueJSON(slots[i].Value)))
 		}
+		return "{" + strings.Join(parts, ", ") + "}"
 	}
-	if kind == mind.Requirements {
-		return "[" + strings.Join(parts, ", ") + "]"
-	}
-	return `{"view": "panel", "title": "%~", "children": [` + strings.Join(parts, ", ") + `]}`
+	text := fmt.Sprintf(`{"slots": %s, "args": %s, "want": %s, "after": %s}`,
+		state(call.slots), valueJSON(&object.List{Items: call.args}), valueJSON(call.want), state(call.after))
+	return text, len(text) < 160
 }

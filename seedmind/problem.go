@@ -206,7 +206,7 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 		return p, false
 	}
 	drawSeed := r.Uint64()
-	first, ok := ref.draw(context.Background(), states{rand.New(rand.NewPCG(drawSeed, 1))})
+	first, ok := ref.draw(context.Background(), states{r: rand.New(rand.NewPCG(drawSeed, 1))})
 	if !ok {
 		return p, false
 	}
@@ -215,7 +215,7 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 		return err
 	}
 	p.check = func(m *method.Program) string {
-		_, why := ref.agrees(context.Background(), m, states{rand.New(rand.NewPCG(drawSeed, 2))}, trialStates)
+		_, why := ref.agrees(context.Background(), m, states{r: rand.New(rand.NewPCG(drawSeed, 2))}, trialStates)
 		return why
 	}
 	return p, true

@@ -10,8 +10,12 @@ import (
 
 // states draws the states of an object and the arguments of a call, such that
 // interesting cases (an empty list, a key that is there, a text that occurs)
-// come up often.
-type states struct{ r *rand.Rand }
+// come up often. Plain ones are small and ordinary instead, as a person would
+// choose them for an example.
+type states struct {
+	r     *rand.Rand
+	plain bool
+}
 
 var stateWords = strings.Fields("ann bob cat dog eel fox gnu hen ibis jay kite lark mole newt owl")
 
@@ -23,6 +27,9 @@ func (s states) word() string { return stateWords[s.r.IntN(len(stateWords))] }
 
 func (s states) str() object.Value {
 	w := s.word()
+	if s.plain {
+		return object.Str(w)
+	}
 	switch s.r.IntN(9) {
 	case 0:
 		w = w + " " + s.word()
@@ -43,7 +50,10 @@ func (s states) str() object.Value {
 }
 
 func (s states) number() object.Value {
-	if s.r.IntN(5) == 0 {
+	switch {
+	case s.plain:
+		return s.int(1, 9)
+	case s.r.IntN(5) == 0:
 		return object.Float(float64(s.r.IntN(160)-20) / 4)
 	}
 	return s.int(-5, 20)
@@ -52,6 +62,9 @@ func (s states) number() object.Value {
 // value draws a value of a type; dict keys and record fields are words.
 func (s states) value(t mind.SeedType, fields []mind.SeedField, names []string) object.Value {
 	n := []int{0, 1, 2, 3, 4, 5}[s.r.IntN(6)]
+	if s.plain {
+		n = 2 + n%2
+	}
 	list := func(item func() object.Value) object.Value {
 		l := &object.List{}
 		for range n {
@@ -70,6 +83,9 @@ func (s states) value(t mind.SeedType, fields []mind.SeedField, names []string) 
 	word := func() object.Value { return object.Str(s.word()) }
 	switch t {
 	case mind.SeedInt:
+		if s.plain {
+			return s.int(1, 9)
+		}
 		return s.int(-5, 20)
 	case mind.SeedFloat:
 		return object.Float(float64(s.r.IntN(160)-20) / 4)
