@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"batos/internal/wire":          9,
 	"batos/internal/door/access":   10,
 	"batos/internal/door/http":     11,
+	"batos/internal/door/bridge":   11,
 	"batos/internal/door/cli":      11,
 	"batos/cmd/batos":              12,
 	"batos/seedmind/cmd/seedmind":  12,

@@ -30,7 +30,7 @@ func missions(ctx context.Context, dir string, emit func(Figure)) error {
 		return fmt.Errorf("%w; run make build first", err)
 	}
 	env := append(os.Environ(), "BATOS_IMAGE="+filepath.Join(dir, "image"), "BATOS_SERVER=http://127.0.0.1:18420")
-	server := exec.CommandContext(ctx, program, "up", "--http", "127.0.0.1:18420")
+	server := exec.CommandContext(ctx, program, "up", "--zmq", "none", "--http", "127.0.0.1:18420")
 	server.Env, server.Stderr = env, os.Stderr
 	out, err := server.StdoutPipe()
 	if err != nil {

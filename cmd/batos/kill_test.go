@@ -107,7 +107,7 @@ func (m *mortal) start() {
 // launch brings the server up; the result is closed when it is ready.
 func (m *mortal) launch() (ready <-chan struct{}) {
 	m.t.Helper()
-	cmd := exec.Command(m.with, "--image", m.dir, "up", "--http", m.address)
+	cmd := exec.Command(m.with, "--image", m.dir, "up", "--zmq", "none", "--http", m.address)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)

@@ -99,7 +99,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	if s.cmd != nil {
 		ts.Fatalf("a server runs already")
 	}
-	cmd := exec.Command(with, append([]string{"--image", args[0], "up", "--http", "127.0.0.1:0"}, args[1:]...)...)
+	cmd := exec.Command(with, append([]string{"--image", args[0], "up", "--zmq", "none", "--http", "127.0.0.1:0"}, args[1:]...)...)
 	path, err := exec.LookPath(with)
 	ts.Check(err)
 	cmd.Path, cmd.Dir = path, ts.MkAbs(".")

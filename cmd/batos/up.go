@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/internal/door/access"
+	"batos/internal/door/bridge"
 	"batos/internal/door/cli"
 	"batos/internal/door/http"
 	"batos/internal/gguf"
@@ -24,12 +27,15 @@ import (
 	"batos/internal/mind/llama"
 	"batos/internal/quarantine"
 	"batos/internal/wire"
+	"batos/internal/zmtp"
 	"batos/seedmind"
 )
 
 // upFlags are the flags of batos up.
 type upFlags struct {
-	http, model, lib string
+	http, zmq        string
+	model, lib       string
+	curve            bool
 	threads, context int
 	verbose, quiet   bool
 	safe             bool
@@ -80,6 +86,8 @@ func up(app *cli.App, b brain) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), app, b, f) },
 	}
 	c.Flags().StringVar(&f.http, "http", "127.0.0.1:8420", "address of the HTTP door")
+	c.Flags().StringVar(&f.zmq, "zmq", cmp.Or(app.Getenv("BATOS_ZMQ"), "tcp://127.0.0.1:5555"), "address of the ZeroMQ bridge, or none (BATOS_ZMQ)")
+	c.Flags().BoolVar(&f.curve, "zmq-curve", false, "encrypt the bridge by CURVE with the key in the image folder; needed beyond loopback")
 	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, or none")
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
@@ -129,6 +137,13 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		return err
 	}
 	defer address.Close() // for a start that fails; the door closes it first
+	listen, curve, err := bindBridge(f, dir)
+	if err != nil {
+		return err
+	}
+	if listen != nil {
+		defer listen.Close() // as above
+	}
 	fresh := im.LastTID() == 0
 	if fresh {
 		say("awakening %s", app.Image())
@@ -167,8 +182,18 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	}
 
 	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log})
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- door.Serve() }()
+	var zmq *bridge.Bridge
+	if listen != nil {
+		zmq = bridge.New(listen, bridge.Config{Kernel: k, Keys: keys, Curve: curve, Log: log})
+		go func() { served <- zmq.Serve() }()
+		defer func() {
+			stop, cancel := context.WithTimeout(context.Background(), doorStops)
+			defer cancel()
+			err = errors.Join(err, zmq.Close(stop))
+		}()
+	}
 	defer func() {
 		stop, cancel := context.WithTimeout(context.Background(), doorStops)
 		defer cancel()
@@ -188,6 +213,12 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		}
 	}
 	fmt.Fprintf(app.Out, "ready at %s, image %s\n", door.URL(), app.Image())
+	if zmq != nil {
+		say("ZeroMQ at %s", zmq.Address())
+	}
+	if curve != nil {
+		say("  its public key is %s", zmtp.Z85(curve.Public))
+	}
 	say("try: batos new counter --slots '{\"count\": 3}'\n     batos send counter increment_by 4\n     batos inspect counter")
 	for {
 		select {
@@ -200,6 +231,26 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 			log.Error("the image takes no more changes; what needs none is still answered", "reason", err)
 		}
 	}
+}
+
+// noBridge is the value of --zmq that starts without the bridge.
+const noBridge = "none"
+
+// bindBridge takes the bridge's address and reads its key, if there is to be
+// one.
+func bindBridge(f upFlags, dir string) (net.Listener, *zmtp.KeyPair, error) {
+	if f.zmq == noBridge {
+		return nil, nil, nil
+	}
+	l, err := bridge.Bind(f.zmq, f.curve)
+	if err != nil || !f.curve {
+		return l, nil, err
+	}
+	key, err := bridge.EnsureCurve(dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, key, nil
 }
 
 // owner is what history calls the person whose token may do everything.

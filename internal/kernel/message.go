@@ -145,24 +145,50 @@ func (f *flight) snapshot() Outcome {
 // is durable. Submitting an id again changes nothing: the message is the first
 // one's.
 func (k *Kernel) Submit(ctx context.Context, r Request) (Outcome, error) {
-	f, err := k.submit(ctx, r)
+	h, err := k.Hand(ctx, r)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := k.retain(f); err != nil {
-		return Outcome{}, err
-	}
-	return f.snapshot(), nil
+	return h.Keep()
 }
 
 // Send is Submit and Wait. When ctx ends first it gives what is known so far
 // and an error of code timeout; the message lives on, and is durable.
 func (k *Kernel) Send(ctx context.Context, r Request) (Outcome, error) {
-	f, err := k.submit(ctx, r)
+	h, err := k.Hand(ctx, r)
 	if err != nil {
 		return Outcome{}, err
 	}
-	return k.wait(ctx, f)
+	return h.Wait(ctx)
+}
+
+// Handed is a message that has its place in its receiver's line.
+type Handed struct {
+	k *Kernel
+	f *flight
+}
+
+// Hand is Send in two steps: when it returns, the message stands in line, so
+// that a door which hands messages in one after another keeps their order and
+// can wait for their outcomes side by side.
+func (k *Kernel) Hand(ctx context.Context, r Request) (Handed, error) {
+	f, err := k.submit(ctx, r)
+	return Handed{k, f}, err
+}
+
+// ID is the message's.
+func (h Handed) ID() batos.MessageID { return h.f.id }
+
+// Wait gives the outcome as [Kernel.Send] does.
+func (h Handed) Wait(ctx context.Context) (Outcome, error) { return h.k.wait(ctx, h.f) }
+
+// Keep tells where the message is, without waiting for its outcome; one that
+// is not final is durable, as after [Kernel.Submit].
+func (h Handed) Keep() (Outcome, error) {
+	if err := h.k.retain(h.f); err != nil {
+		return Outcome{}, err
+	}
+	return h.f.snapshot(), nil
 }
 
 // Wait gives the outcome of a message once it is final; when ctx ends first,

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,6 +65,8 @@ type Router struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	closing atomic.Bool
+
 	mu    sync.Mutex
 	peers map[*Peer]struct{}
 	names map[string]*Peer // by the identity that a peer gave itself
@@ -84,7 +87,7 @@ func (r *Router) Serve() error {
 	for pause := time.Duration(0); ; {
 		c, err := r.listen.Accept()
 		switch {
-		case r.ctx.Err() != nil:
+		case r.closing.Load():
 			if err == nil {
 				_ = c.Close() // nobody waits for it
 			}
@@ -111,7 +114,7 @@ func (r *Router) admit(c net.Conn) {
 	p.ctx, p.cancel = context.WithCancelCause(r.ctx)
 	r.mu.Lock()
 	full := len(r.peers) >= r.o.MaxPeers
-	stopped := r.ctx.Err() != nil
+	stopped := r.closing.Load()
 	if !full && !stopped {
 		r.peers[p] = struct{}{}
 		r.work.Add(1)
@@ -166,6 +169,7 @@ func (r *Router) Peers() int {
 // Answers that are queued are written first, until ctx ends.
 func (r *Router) Close(ctx context.Context) error {
 	r.mu.Lock()
+	r.closing.Store(true)
 	peers := make([]*Peer, 0, len(r.peers))
 	for p := range r.peers {
 		peers = append(peers, p)
