@@ -168,14 +168,18 @@ func newAdapterValues(slots []slot, seed uint64) map[string][]float32 {
 func (a *Adapter) Tensor(name string) []float32 { return a.tensors[name] }
 
 // WriteAdapter writes an adapter file that the engine loads over the same base
-// model. Of meta, Profile, ChatTemplate and Half do not apply.
+// model. Of meta, Profile and ChatTemplate do not apply.
 func WriteAdapter(w io.Writer, a *Adapter, meta Meta) error {
 	meta.Profile = ""
+	typ := gguf.F32
+	if meta.Half {
+		typ = gguf.F16
+	}
 	keys := append([]gguf.Entry{
 		{Key: "general.type", Value: gguf.OfText("adapter")},
 		{Key: "general.architecture", Value: gguf.OfText("llama")},
 		{Key: "adapter.type", Value: gguf.OfText("lora")},
 		{Key: "adapter.lora.alpha", Value: gguf.OfFloat(a.Alpha)},
 	}, meta.entries()...)
-	return writeTensors("adapter file", w, keys, a.slots, a.tensors, gguf.F32)
+	return writeTensors("adapter file", w, keys, a.slots, a.tensors, typ)
 }

@@ -126,9 +126,12 @@ func TestTrainAdapter(t *testing.T) {
 			if !(last < 0.6*first) {
 				t.Errorf("loss went from %.3f to %.3f", first, last)
 			}
-			var file bytes.Buffer
-			if err := WriteAdapter(&file, a, Meta{Name: "counts"}); err != nil {
+			var file, full bytes.Buffer
+			if err := WriteAdapter(&file, a, Meta{Name: "counts", Half: true}); err != nil {
 				t.Fatal(err)
+			}
+			if err := WriteAdapter(&full, a, Meta{Name: "counts"}); err != nil || full.Len() < file.Len()*3/2 {
+				t.Errorf("the file takes %d bytes in half precision, %d in full, %v", file.Len(), full.Len(), err)
 			}
 			m := loadModel(t, path)
 			loaded, err := m.LoadAdapter(file.Bytes())

@@ -97,8 +97,7 @@ func (Seed) Name() string { return SeedName }
 func (s *Seed) Tokenizer() *SeedTokenizer { return s.tok }
 
 // Serves reports whether the model writes this kind of answer by itself: only
-// methods. It has read some of the other kinds, so that adapters for them have
-// something to begin with.
+// methods. The other kinds want an adapter, see [Seed.NeedsAdapter].
 func (Seed) Serves(kind Kind) bool { return kind == Method }
 
 // Bounds of an answer, in tokens, and of the temperature of a further attempt.
@@ -146,9 +145,6 @@ func quoteAll(ws []string) string {
 // Compose writes the prompt in tokens. A further attempt draws from the model
 // instead of taking its first choice again.
 func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
-	if !s.Serves(t.Kind) {
-		return Request{}, batos.Errorf(batos.Refused, "the seed model is not asked for work of the kind %q", t.Kind)
-	}
 	n, err := s.names(t)
 	if err != nil {
 		return Request{}, err
@@ -170,8 +166,9 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 }
 
 // Read puts the names back. It refuses when the model said that it does not
-// know how, when its answer is cut or unreadable, and when the answer's
-// probability is below the bound that the model carries.
+// know how, when its answer is cut or unreadable, and when the probability of
+// a method is below the bound that the model carries; the other kinds have no
+// such bound.
 func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	n, err := s.names(t)
 	if err != nil {
@@ -188,6 +185,10 @@ func (s Seed) Read(t Task, r *Result) (Answer, error) {
 		return Answer{}, err
 	}
 	a := Answer{Confidence: sureness(r.Logprobs), Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
+	if t.Kind != Method {
+		a.Source, err = n.work(t.Kind, body)
+		return a, err
+	}
 	if a.Confidence < s.minConfidence {
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
 	}

@@ -84,8 +84,8 @@ func TestSeedUnknownWords(t *testing.T) {
 	if batos.CodeOf(err) != batos.Refused || !strings.Contains(err.Error(), `"frobnicate", "wildly"`) {
 		t.Errorf("%v, want a refusal that names both words", err)
 	}
-	if _, err := testSeed(t).Compose(Task{Kind: Plan, Selector: "count"}, nil); batos.CodeOf(err) != batos.Refused {
-		t.Errorf("a plan: %v, want refused", err)
+	if _, err := testSeed(t).Compose(Task{Kind: "verse", Selector: "count"}, nil); batos.CodeOf(err) != batos.Refused {
+		t.Errorf("a verse: %v, want refused", err)
 	}
 	if _, err := (Seed{}).Compose(Task{Kind: Method, Selector: "count"}, nil); batos.CodeOf(err) != batos.Invalid {
 		t.Errorf("without a model: %v, want invalid", err)
