@@ -78,6 +78,11 @@ type cChatMessage struct { // struct llama_chat_message
 	role, content *byte
 }
 
+type cMallinfo struct { // struct mallinfo2 of glibc
+	arena, ordblks, smblks, hblks, hblkhd        uint64
+	usmblks, fsmblks, uordblks, fordblks, keepct uint64
+}
+
 type cInitParams struct { // struct ggml_init_params
 	memSize uint64
 	buffer  uintptr

@@ -1,7 +1,7 @@
 package ggml
 
 import (
-	"bytes"
+	"os"
 	"sync/atomic"
 
 	"batos"
@@ -12,6 +12,7 @@ import (
 type Adapter struct {
 	model *Model
 	p     uintptr
+	bytes int64
 	users atomic.Int32 // contexts that have it in force
 }
 
@@ -22,25 +23,45 @@ type Scaled struct {
 }
 
 // LoadAdapter makes an adapter from the bytes of a GGUF file; they may be
-// dropped afterwards. The header is checked in Go first, the
-// weights are not: gguf.CheckFinite does that.
+// dropped afterwards. It is [Model.LoadAdapterFile] for those who have no file.
 func (m *Model) LoadAdapter(file []byte) (*Adapter, error) {
-	f, err := gguf.Read(bytes.NewReader(file), int64(len(file)))
-	if err == nil {
-		err = gguf.CheckAdapter(f)
-	}
-	if err != nil {
-		return nil, batos.Errorf(batos.Invalid, "adapter: %w", err)
-	}
-	lib := m.lib
 	fd, err := memoryFile(file)
 	if err != nil {
 		return nil, batos.Errorf(batos.Limit, "adapter: %w", err)
 	}
+	f := os.NewFile(uintptr(fd), "adapter")
+	defer func() { _ = f.Close() }() // a memory file: nothing is lost
+	return m.LoadAdapterFile(f)
+}
+
+// LoadAdapterFile makes an adapter from a GGUF file, on disk or in memory. The
+// library reads it through a descriptor of its own, so f's position does not
+// matter and does not move, and f may be closed afterwards. The header is
+// checked in Go first, the weights are not: gguf.CheckFinite does that.
+func (m *Model) LoadAdapterFile(f *os.File) (*Adapter, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, batos.Errorf(batos.Invalid, "adapter: %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, batos.Errorf(batos.Invalid, "adapter: not a regular file")
+	}
+	h, err := gguf.Read(f, st.Size())
+	if err == nil {
+		err = gguf.CheckAdapter(h)
+	}
+	if err != nil {
+		return nil, batos.Errorf(batos.Invalid, "adapter: %w", err)
+	}
+	fd, err := reopen(f)
+	if err != nil {
+		return nil, batos.Errorf(batos.Limit, "adapter: %w", err)
+	}
+	lib := m.lib
 	stream := lib.c.libc.fdopen(int32(fd), "rb")
 	if stream == 0 {
 		closeFD(fd)
-		return nil, batos.Errorf(batos.Limit, "adapter: no file handle for %d bytes", len(file))
+		return nil, batos.Errorf(batos.Limit, "adapter: no file handle for %d bytes", st.Size())
 	}
 	var ptr uintptr
 	words := lib.quietly(func() { ptr = lib.c.loraFromFile(m.p, stream) })
@@ -49,8 +70,23 @@ func (m *Model) LoadAdapter(file []byte) (*Adapter, error) {
 		return nil, batos.Errorf(batos.Invalid, "adapter does not fit the model%s", said(words))
 	}
 	m.users.Add(1)
-	return &Adapter{model: m, p: ptr}, nil
+	a := &Adapter{model: m, p: ptr}
+	for _, t := range h.Tensors {
+		a.bytes += (t.Size+tensorAlignment-1)&^(tensorAlignment-1) + adapterTensorOverhead
+	}
+	return a, nil
 }
+
+// What the library allocates for an adapter: each tensor in multiples of
+// tensorAlignment, its description, and its entry in the adapter's table.
+const (
+	tensorAlignment       = 64
+	adapterTensorOverhead = tensorOverhead + 96
+)
+
+// Bytes is what the adapter takes where its model's layers are: tensors and
+// their descriptions.
+func (a *Adapter) Bytes() int64 { return a.bytes }
 
 // Close frees the adapter. It refuses while a context has it in force.
 func (a *Adapter) Close() error {

@@ -173,6 +173,14 @@ func (l *Library) Devices() []string {
 // Log gives the library's last warnings and errors, oldest first.
 func (l *Library) Log() []string { return l.log.lines(0) }
 
+// Allocated is how many bytes the C allocator has given out in this process and
+// not got back: contexts, adapters and weights that are not mapped, not what
+// lies on an accelerator.
+func (l *Library) Allocated() int64 {
+	m := l.c.libc.mallinfo()
+	return int64(m.uordblks + m.hblkhd)
+}
+
 // quietly runs fn, which must not run beside other loading calls, and answers
 // the warnings and errors the library logged meanwhile, as one line.
 func (l *Library) quietly(fn func()) string {

@@ -99,6 +99,12 @@ func (m *Model) Size() uint64 { return m.lib.c.modelSize(m.p) }
 // Params is the number of weights.
 func (m *Model) Params() uint64 { return m.lib.c.modelParams(m.p) }
 
+// Architecture is general.architecture: "llama", "bert", …
+func (m *Model) Architecture() string {
+	arch, _ := m.Meta("general.architecture")
+	return arch
+}
+
 // Generates reports whether the model can produce text at all.
 func (m *Model) Generates() bool { return m.lib.c.modelHasDecoder(m.p) }
 

@@ -11,11 +11,12 @@ import (
 // symbols holds the C functions the package calls, named as in C.
 type symbols struct {
 	libc struct {
-		fdopen func(fd int32, mode string) uintptr
-		fclose func(f uintptr) int32
-		calloc func(n, size uint64) unsafe.Pointer
-		free   func(p unsafe.Pointer)
-		strlen uintptr // used by address only, see Context.Cancel
+		fdopen   func(fd int32, mode string) uintptr
+		fclose   func(f uintptr) int32
+		calloc   func(n, size uint64) unsafe.Pointer
+		free     func(p unsafe.Pointer)
+		mallinfo func() cMallinfo
+		strlen   uintptr // used by address only, see Context.Cancel
 	}
 
 	// libllama
@@ -121,7 +122,7 @@ func (s *symbols) bind(dir string) error {
 		handle uintptr
 		fns    map[string]any
 	}{
-		{libc, map[string]any{"fdopen": &s.libc.fdopen, "fclose": &s.libc.fclose, "calloc": &s.libc.calloc, "free": &s.libc.free}},
+		{libc, map[string]any{"fdopen": &s.libc.fdopen, "fclose": &s.libc.fclose, "calloc": &s.libc.calloc, "free": &s.libc.free, "mallinfo2": &s.libc.mallinfo}},
 		{llama, s.llamaTable()},
 		{ggml, map[string]any{
 			"ggml_backend_load_all_from_path": &s.loadBackends,

@@ -13,13 +13,17 @@ import (
 type AdapterHost interface {
 	// LoadAdapter brings an adapter into the engine's memory, from a regular
 	// file or a sealed memfd that holds its GGUF bytes. The caller has
-	// verified bytes and hash, and keeps f, which is not closed. Loading one
-	// that is loaded does nothing. The error is invalid for an adapter that
-	// does not fit the base model, limit if the engine has no memory for it.
+	// verified bytes and hash, and may close f afterwards; its position does
+	// not matter. The engine keeps a handle of its own while the adapter is
+	// hot, to load it again should its process be started again: a memfd
+	// lives that long. Loading one that is loaded does nothing. The error is
+	// invalid for an adapter that does not fit the base model, limit if the
+	// engine has no memory for it.
 	LoadAdapter(ctx context.Context, hash string, f *os.File) (HotAdapter, error)
-	// UnloadAdapter takes an adapter out of every context and frees it. One
-	// that a request is using goes when that request ends. An unknown one is
-	// no error.
+	// UnloadAdapter takes an adapter out of every context and returns when its
+	// memory is free. Requests that use it are waited for; if ctx ends first
+	// the error says so, and the adapter goes when they end. Later requests
+	// find it gone (invalid: not loaded). An unknown one is no error.
 	UnloadAdapter(ctx context.Context, hash string) error
 	// Memory measures what the engine holds now.
 	Memory(ctx context.Context) (Memory, error)

@@ -22,7 +22,9 @@ import (
 )
 
 // Engine generates text with one model. Implementations are safe for
-// concurrent use and serve requests first in, first out.
+// concurrent use and serve requests first in, first out, several side by side
+// where they can. What else an engine may be able to do is in capability.go:
+// [Streamer], [Embedder], [AdapterHost].
 //
 // Errors are [*batos.Error]s: offline (there is no model, or it cannot be
 // brought up), invalid (the request cannot be served as written: too long for
@@ -53,6 +55,7 @@ type Info struct {
 	VocabSize     int
 	Params        uint64 // number of weights
 	Bytes         int64  // size of the weights as stored
+	EmbedsOnly    bool   // the model makes vectors of texts and writes none
 	// Meta holds the model's other string keys that begin with "batos."
 	// (tokenizer tables of a profile, corpus hash), without that prefix.
 	Meta map[string]string
@@ -60,7 +63,7 @@ type Info struct {
 
 // Request asks for one completion. Exactly one of Text, Tokens and Chat is set.
 type Request struct {
-	Adapter    string  // content hash of a LoRA adapter; "" is the base model
+	Adapter    string  // content hash of a loaded LoRA adapter, see [AdapterHost]; "" is the base model
 	Text       string  // a raw prompt; special tokens spelled out in it are recognised
 	Tokens     []int32 // a prompt already in tokens
 	Gloss      string  // what Tokens say, for people and for provenance; engines ignore it

@@ -14,13 +14,13 @@ import (
 // tokenized as plain text, so that no text can end its own turn or begin one
 // of another role. A tokenizer that puts a space before every text puts one
 // before each turn too; the models that have such tokenizers do not mind.
-func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
+func (s *session) chat(turns []mind.Turn) (toks []ggml.Token, head int, err error) {
 	marked := make([]ggml.Turn, len(turns))
 	for i, t := range turns {
 		switch t.Role {
 		case mind.System, mind.User, mind.Assistant:
 		default:
-			return nil, batos.Errorf(batos.Invalid, "a turn of a chat has the unknown role %.40q", t.Role)
+			return nil, 0, batos.Errorf(batos.Invalid, "a turn of a chat has the unknown role %.40q", t.Role)
 		}
 		marked[i] = ggml.Turn{Role: string(t.Role), Content: mark(i)}
 	}
@@ -28,7 +28,6 @@ func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
 	if err != nil {
 		rendered = s.plain(marked)
 	}
-	var toks []ggml.Token
 	piece := func(text string, control bool) error {
 		if text == "" {
 			return nil
@@ -40,18 +39,26 @@ func (s *session) chat(turns []mind.Turn) ([]ggml.Token, error) {
 	for i, t := range turns {
 		before, after, found := strings.Cut(rendered, mark(i))
 		if !found {
-			return nil, batos.Errorf(batos.Invalid, "the model's chat template drops the %s turn", t.Role)
+			return nil, 0, batos.Errorf(batos.Invalid, "the model's chat template drops the %s turn", t.Role)
 		}
 		if err := piece(before, true); err != nil {
-			return nil, err
+			return nil, 0, err
+		}
+		if i > 0 && turns[i-1].Role == mind.System && t.Role != mind.System && head == 0 {
+			head = len(toks)
 		}
 		if err := piece(t.Text, false); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		rendered = after
 	}
 	err = piece(rendered, true)
-	return s.begin(toks), err
+	bare := len(toks)
+	toks = s.begin(toks)
+	if head > 0 {
+		head += len(toks) - bare
+	}
+	return toks, head, err
 }
 
 // mark stands for the text of turn i while the template is applied. Templates

@@ -22,7 +22,7 @@ import (
 // use. When the process ends, for whatever reason, every pending call gets a
 // *death and dead is closed.
 type child struct {
-	conn   net.Conn
+	conn   *net.UnixConn
 	signal func(os.Signal) error
 	dead   chan struct{} // closed after exit is set
 	exit   *death
@@ -30,7 +30,38 @@ type child struct {
 
 	mu      sync.Mutex
 	next    uint64
-	pending map[uint64]chan reply // nil once the child is dead
+	pending map[uint64]*waiter // nil once the child is dead
+}
+
+// waiter is a call that waits for its replies.
+type waiter struct {
+	mu    sync.Mutex
+	more  []reply       // before the final one, not yet looked at
+	woken chan struct{} // holds one once more has grown
+	final chan reply    // holds one
+}
+
+func (w *waiter) add(r reply) {
+	w.mu.Lock()
+	w.more = append(w.more, r)
+	w.mu.Unlock()
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// hear tells what has come so far.
+func (w *waiter) hear(tell func(reply)) {
+	w.mu.Lock()
+	more := w.more
+	w.more = nil
+	w.mu.Unlock()
+	for _, r := range more {
+		if tell != nil {
+			tell(r)
+		}
+	}
 }
 
 // death is the error of a call whose child ended before it answered.
@@ -69,7 +100,7 @@ func start(exe string) (*child, error) {
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 
-	c := &child{conn: conn, dead: make(chan struct{}), pending: map[uint64]chan reply{}}
+	c := &child{conn: conn.(*net.UnixConn), dead: make(chan struct{}), pending: map[uint64]*waiter{}}
 	started, ended := make(chan error, 1), make(chan *death, 1)
 	// The kernel delivers the parent-death signal when the starting thread
 	// ends, so that thread is kept until the child is gone.
@@ -117,18 +148,18 @@ func (c *child) read(ended <-chan *death) {
 			break
 		}
 		c.mu.Lock()
-		ch := c.pending[r.ID]
-		if !r.Progress {
+		w := c.pending[r.ID]
+		if !r.More {
 			delete(c.pending, r.ID)
 		}
 		c.mu.Unlock()
-		if ch == nil {
-			continue // its caller went away
+		switch {
+		case w == nil: // its caller went away
+		case r.More:
+			w.add(r)
+		default:
+			w.final <- r
 		}
-		if r.Progress && len(ch) > 0 {
-			continue // progress may be missed; the room for the final reply may not be taken
-		}
-		ch <- r
 	}
 	c.kill()
 	_ = c.conn.Close()
@@ -148,15 +179,19 @@ func (c *child) kill() { _ = c.signal(syscall.SIGKILL) }
 func (c *child) send(m call) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if m.file != nil {
+		return sendFrame(c.conn, maxCall, m, m.file)
+	}
 	return writeFrame(c.conn, maxCall, m)
 }
 
-// call sends m and waits for its final reply. When ctx ends first the child is
-// told to stop, and killed if it has not within grace; either way nothing of m
-// is computed any more when call returns. The error is *death if the child
-// ended, ctx's if that ended, else what the child answered.
-func (c *child) call(ctx context.Context, grace time.Duration, m call, progress func(float64)) (reply, error) {
-	replies := make(chan reply, 2)
+// call sends m and waits for its final reply; tell, if not nil, is given the
+// replies before it, in order, on the caller's goroutine. When ctx ends first
+// the child is told to stop, and killed if it has not within grace; either way
+// nothing of m is computed any more when call returns. The error is *death if
+// the child ended, ctx's if that ended, else what the child answered.
+func (c *child) call(ctx context.Context, grace time.Duration, m call, tell func(reply)) (reply, error) {
+	w := &waiter{woken: make(chan struct{}, 1), final: make(chan reply, 1)}
 	c.mu.Lock()
 	if c.pending == nil {
 		c.mu.Unlock()
@@ -165,7 +200,7 @@ func (c *child) call(ctx context.Context, grace time.Duration, m call, progress 
 	}
 	c.next++
 	m.ID = c.next
-	c.pending[m.ID] = replies
+	c.pending[m.ID] = w
 	c.mu.Unlock()
 
 	sent := make(chan error, 1)
@@ -175,7 +210,7 @@ func (c *child) call(ctx context.Context, grace time.Duration, m call, progress 
 	for {
 		select {
 		case err := <-sent:
-			if batos.CodeOf(err) != "" { // too large: nothing was written
+			if batos.CodeOf(err) != "" { // nothing was written
 				c.forget(m.ID)
 				return reply{}, err
 			}
@@ -183,18 +218,18 @@ func (c *child) call(ctx context.Context, grace time.Duration, m call, progress 
 				c.kill() // half a frame is written; reading finds the end
 			}
 			sent = nil
-		case r := <-replies:
-			if r.Progress {
-				if progress != nil {
-					progress(r.Fraction)
-				}
-				continue
-			}
+		case <-w.woken:
+			w.hear(tell)
+		case r := <-w.final:
 			if ctx.Err() != nil && done == nil {
 				return reply{}, ctx.Err()
 			}
+			w.hear(tell)
 			return r, r.Err.error()
 		case <-c.dead:
+			if len(w.final) > 0 {
+				continue // it answered before it died
+			}
 			if done == nil {
 				return reply{}, ctx.Err()
 			}
@@ -220,9 +255,7 @@ func (c *child) forget(id uint64) {
 
 // close lets the child end by itself, and kills it after grace.
 func (c *child) close(grace time.Duration) {
-	if u, ok := c.conn.(*net.UnixConn); ok {
-		_ = u.CloseWrite() // the child reads the end and leaves
-	}
+	_ = c.conn.CloseWrite() // the child reads the end and leaves
 	t := time.AfterFunc(grace, c.kill)
 	defer t.Stop()
 	<-c.dead

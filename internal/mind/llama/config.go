@@ -1,7 +1,6 @@
 package llama
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,14 +29,12 @@ type Config struct {
 	ModelHash string // SHA-256 of the model in hex, if known; "" is computed by Open
 	Threads   int    // 0: one for a small model, else two if there are two cores
 	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
+	Contexts  int    // requests computed side by side; 0: one for a large model, else one for each core, at most four
 
 	Queue   int           // most requests waiting; 0: 256
 	Timeout time.Duration // most that one request may compute; 0: 10 minutes
 	Grace   time.Duration // how long a cancelled child may take to stop before it is killed; 0: 3 s
 
-	// Adapter gives the bytes of the LoRA adapter with that content hash, as
-	// GGUF; nil if there are none. It may be called from any goroutine.
-	Adapter func(ctx context.Context, hash string) ([]byte, error)
 	// Progress is told of every start of a child, first and later ones; nil
 	// is nobody. fraction is 0 to 1 within the phase.
 	Progress func(p Phase, fraction float64)
@@ -71,6 +68,15 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 	default:
 		c.Threads = min(2, runtime.NumCPU())
 	}
+	switch {
+	case c.Contexts > maxContexts:
+		return c, batos.Errorf(batos.Invalid, "%d contexts were asked for, at most %d make sense", c.Contexts, maxContexts)
+	case c.Contexts > 0:
+	case f.Parameters() < smallModel:
+		c.Contexts = max(1, min(4, runtime.NumCPU()/c.Threads))
+	default:
+		c.Contexts = 1
+	}
 	trained := trainedContext(f)
 	if c.Context <= 0 {
 		c.Context = min(defaultContext, trained)
@@ -91,6 +97,34 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 		c.Progress = func(Phase, float64) {}
 	}
 	return c, nil
+}
+
+const maxContexts = 64
+
+// parallel is how many contexts may compute at a time. More contexts than that
+// take turns, decode by decode, so that no thread is without a core.
+func (c Config) parallel() int { return max(1, runtime.NumCPU()/c.Threads) }
+
+// graceOf is how long a child may take to stop a call. Loading cannot be
+// interrupted, and a slow disk is no reason to lose a child.
+func (c Config) graceOf(o op) time.Duration {
+	if o == opLoad {
+		return max(c.Grace, time.Minute)
+	}
+	return c.Grace
+}
+
+// embedsOnly reports whether the model reads a text as a whole, and so writes
+// none.
+func embedsOnly(f *gguf.File) bool {
+	arch := f.Text("general.architecture")
+	switch arch {
+	case "bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "eurobert", "gemma-embedding", "t5encoder":
+		return true
+	}
+	v, _ := f.Get(arch + ".attention.causal")
+	causal, ok := v.Bool()
+	return ok && !causal
 }
 
 func trainedContext(f *gguf.File) int {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -29,7 +28,7 @@ type Engine struct {
 
 	stop    context.Context // ends with Close
 	cancel  context.CancelFunc
-	turn    *semaphore.Weighted // who generates; waiters are served in order
+	turn    *semaphore.Weighted // one for each context; waiters are served in order
 	waiting atomic.Int64
 
 	starting *semaphore.Weighted // guards what follows; a lock that a context can leave
@@ -37,11 +36,17 @@ type Engine struct {
 	deaths   int       // in a row, without a request answered between
 	died     time.Time // the last of them
 	answered atomic.Bool
+	hot      hotSet
 
 	watch func(*child, op) // sees every call about to be sent, if set; tests injure children here
 }
 
-var _ mind.Engine = (*Engine)(nil)
+var (
+	_ mind.Engine      = (*Engine)(nil)
+	_ mind.Streamer    = (*Engine)(nil)
+	_ mind.Embedder    = (*Engine)(nil)
+	_ mind.AdapterHost = (*Engine)(nil)
+)
 
 // Open validates the model file, starts a child and waits until it has loaded
 // the model. Errors: not_found (no such file), invalid (truncated, not GGUF,
@@ -70,9 +75,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 			return nil, batos.Errorf(batos.Offline, "engine: %w", err)
 		}
 	}
-	need := memoryOf(f, cfg.Context)
+	need := memoryOf(f, cfg)
 	if free := availableMemory(); free > 0 && need.working > free {
-		return nil, batos.Errorf(batos.Limit, "a context of %d tokens needs about %d MiB, %d MiB of memory are free: choose a smaller one", cfg.Context, need.working>>20, free>>20)
+		return nil, batos.Errorf(batos.Limit, "%d contexts of %d tokens need about %d MiB, %d MiB of memory are free: choose fewer or smaller ones", cfg.Contexts, cfg.Context, need.working>>20, free>>20)
 	}
 	if cfg.ModelHash == "" {
 		if cfg.ModelHash, err = hashFile(ctx, cfg.ModelPath, f.Size, cfg.Progress); err != nil {
@@ -81,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, info: infoOf(f, cfg), need: need,
-		turn: semaphore.NewWeighted(1), starting: semaphore.NewWeighted(1),
+		turn: semaphore.NewWeighted(int64(cfg.Contexts)), starting: semaphore.NewWeighted(1),
 	}
 	e.stop, e.cancel = context.WithCancel(context.Background())
 	_, err = e.up(ctx)
@@ -108,6 +113,7 @@ func infoOf(f *gguf.File, cfg Config) mind.Info {
 		ChatTemplate:  f.Text("tokenizer.chat_template"),
 		VocabSize:     vocab,
 		Params:        f.Parameters(),
+		EmbedsOnly:    embedsOnly(f),
 		Meta:          map[string]string{},
 	}
 	if i.ModelID == "" {
@@ -168,8 +174,19 @@ func (e *Engine) Info(context.Context) (mind.Info, error) {
 func errClosed() error { return batos.Errorf(batos.Offline, "the engine is closed") }
 
 // Generate answers one request, after those that came before it. A child that
-// dies over it is started again and asked once more.
+// dies over it is started again and asked again.
 func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, error) {
+	return e.generate(ctx, r, nil)
+}
+
+// Stream is Generate with the text told in parts: whole characters, and never
+// what a stop string may still take back. A child that dies amid it is started
+// again and writes the same again; nothing is told twice.
+func (e *Engine) Stream(ctx context.Context, r mind.Request, piece func(text string)) (*mind.Result, error) {
+	return e.generate(ctx, r, piece)
+}
+
+func (e *Engine) generate(ctx context.Context, r mind.Request, piece func(string)) (*mind.Result, error) {
 	if err := e.check(r); err != nil {
 		return nil, err
 	}
@@ -183,23 +200,26 @@ func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, er
 	if err := e.turn.Acquire(ctx, 1); err != nil {
 		return nil, ended(ctx)
 	}
-	defer e.turn.Release(1)
+	held := int64(1)
+	defer func() { e.turn.Release(held) }()
 
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
 	defer cancel()
 	begun := time.Now()
-	rep, err := e.ask(ctx, call{Op: opGenerate, Request: &r})
-	for range 2 { // a child that was started again has no adapters
-		if batos.CodeOf(err) != wantAdapter {
-			break
+	m := call{Op: opGenerate, Request: &r, Stream: piece != nil}
+	rep, err := e.ask(ctx, m, newTeller(piece), func() error {
+		// Two children died over it, or over what ran beside it. Alone it can
+		// neither harm others nor be harmed.
+		if held == 1 && e.cfg.Contexts > 1 {
+			e.turn.Release(held)
+			held = 0
+			if err := e.turn.Acquire(ctx, int64(e.cfg.Contexts)); err != nil {
+				return ended(ctx)
+			}
+			held = int64(e.cfg.Contexts)
 		}
-		if err = e.giveAdapter(ctx, r.Adapter); err == nil {
-			rep, err = e.ask(ctx, call{Op: opGenerate, Request: &r})
-		}
-	}
-	if batos.CodeOf(err) == wantAdapter {
-		err = batos.Errorf(batos.Offline, "the engine does not keep adapter %.16s", r.Adapter)
-	}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +229,27 @@ func (e *Engine) Generate(ctx context.Context, r mind.Request) (*mind.Result, er
 	rep.Result.Model, rep.Result.AdapterHash = e.info.Hash, r.Adapter
 	rep.Result.Duration = time.Since(begun)
 	return rep.Result, nil
+}
+
+// newTeller gives, for each child that is asked, who listens to it: whoever
+// writes the same text again is passed over until something new comes.
+func newTeller(piece func(string)) func() func(reply) {
+	if piece == nil {
+		return nil
+	}
+	told := 0
+	return func() func(reply) {
+		skip := told
+		return func(r reply) {
+			text := r.Part
+			n := min(skip, len(text))
+			skip -= n
+			if text = text[n:]; text != "" {
+				told += len(text)
+				piece(text)
+			}
+		}
+	}
 }
 
 // maxTokenBytes is longer than any token of a real vocabulary; a prompt with
@@ -228,6 +269,8 @@ func (e *Engine) check(r mind.Request) error {
 		size += len(t.Text)
 	}
 	switch {
+	case e.info.EmbedsOnly:
+		return batos.Errorf(batos.Invalid, "model %s only embeds: it writes no text", e.info.ModelID)
 	case prompts != 1:
 		return batos.Errorf(batos.Invalid, "a request needs exactly one of text, tokens and chat; it has %d", prompts)
 	case size > maxTokenBytes*e.cfg.Context:
@@ -258,7 +301,7 @@ func (e *Engine) CountTokens(ctx context.Context, text string) (int, error) {
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
 	defer cancel()
-	rep, err := e.ask(ctx, call{Op: opCount, Text: text})
+	rep, err := e.ask(ctx, call{Op: opCount, Text: text}, nil, nil)
 	return rep.Count, err
 }
 
@@ -274,6 +317,7 @@ func (e *Engine) Close() error {
 		e.child.close(e.cfg.Grace)
 		e.child = nil
 	}
+	e.hot.clear()
 	return nil
 }
 
@@ -284,12 +328,17 @@ func (e *Engine) bound(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { off(); cancel(nil) }
 }
 
-// ask calls a living child; when it dies over the call, a second one. A child
+// tries is how many children are given one call. Between the second and the
+// third the call is taken aside.
+const tries = 3
+
+// ask calls a living child; when it dies over the call, another one. A child
 // that dies while it starts was not given the call, so one such death more is
-// borne.
-func (e *Engine) ask(ctx context.Context, m call) (reply, error) {
+// borne. listen, if not nil, gives for each child who hears its parts. aside,
+// if not nil, is called before the last try.
+func (e *Engine) ask(ctx context.Context, m call, listen func() func(reply), aside func() error) (reply, error) {
 	var d *death
-	for sent, starts := 0, 0; sent < 2 && starts < 2; {
+	for sent, starts := 0, 0; sent < tries && starts < 2; {
 		c, err := e.up(ctx)
 		if errors.As(err, &d) {
 			starts++
@@ -301,9 +350,17 @@ func (e *Engine) ask(ctx context.Context, m call) (reply, error) {
 		if e.watch != nil {
 			e.watch(c, m.Op)
 		}
-		rep, err := c.call(ctx, e.cfg.Grace, m, nil)
+		var tell func(reply)
+		if listen != nil {
+			tell = listen()
+		}
+		rep, err := c.call(ctx, e.cfg.graceOf(m.Op), m, tell)
 		if errors.As(err, &d) {
-			sent++
+			if sent++; sent == tries-1 && aside != nil {
+				if err := aside(); err != nil {
+					return reply{}, err
+				}
+			}
 			continue
 		}
 		if err != nil && ctx.Err() != nil {
@@ -372,7 +429,11 @@ func (e *Engine) up(ctx context.Context) (*child, error) {
 	e.cfg.Progress(Loading, 0)
 	_, err = c.call(ctx, e.cfg.Grace, call{Op: opOpen, Open: &openArgs{
 		LibDir: e.cfg.LibDir, ModelPath: e.cfg.ModelPath, Threads: e.cfg.Threads, Context: e.cfg.Context,
-	}}, func(f float64) { e.cfg.Progress(Loading, f) })
+		Contexts: e.cfg.Contexts, Parallel: e.cfg.parallel(), EmbedsOnly: e.info.EmbedsOnly,
+	}}, func(r reply) { e.cfg.Progress(Loading, r.Fraction) })
+	if err == nil {
+		err = e.reheat(ctx, c)
+	}
 	var d *death
 	switch {
 	case err == nil:
@@ -398,20 +459,4 @@ func (e *Engine) bury() {
 	e.child = nil
 	e.deaths++
 	e.died = time.Now()
-}
-
-// giveAdapter fetches, checks and hands over an adapter's bytes.
-func (e *Engine) giveAdapter(ctx context.Context, hash string) error {
-	if e.cfg.Adapter == nil {
-		return batos.Errorf(batos.Invalid, "there is no adapter %.16s", hash)
-	}
-	b, err := e.cfg.Adapter(ctx, hash)
-	if err != nil {
-		return fmt.Errorf("adapter %.16s: %w", hash, err)
-	}
-	if err := checkAdapter(b, hash); err != nil {
-		return batos.Errorf(batos.CodeOf(err), "adapter %.16s: %w", hash, err)
-	}
-	_, err = e.ask(ctx, call{Op: opAdapter, Hash: hash, Adapter: b})
-	return err
 }

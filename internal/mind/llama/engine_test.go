@@ -181,15 +181,12 @@ func TestCacheChangesNothing(t *testing.T) {
 	shape := gguftest.Shape{Context: 1024}
 	a, hashA := gguftest.Adapter(t, shape, 1)
 	b, hashB := gguftest.Adapter(t, shape, 2)
-	store := map[string][]byte{hashA: a, hashB: b}
-	cfg := Config{
-		ModelPath: gguftest.Model(t, shape),
-		Adapter: func(_ context.Context, hash string) ([]byte, error) {
-			if b, ok := store[hash]; ok {
-				return b, nil
-			}
-			return nil, batos.Errorf(batos.NotFound, "no such adapter")
-		},
+	cfg := Config{ModelPath: gguftest.Model(t, shape)}
+	open := func(t *testing.T, cfg Config) *Engine {
+		e := open(t, cfg)
+		load(t, e, a)
+		load(t, e, b)
+		return e
 	}
 	long := strings.Repeat("All work and no play makes a dull day. ", 12) // several chunks
 	var requests []mind.Request
@@ -221,13 +218,6 @@ func TestCacheChangesNothing(t *testing.T) {
 	}
 	if reused == 0 {
 		t.Error("no prefix was ever reused")
-	}
-	if _, err := e.Generate(t.Context(), mind.Request{Text: "x", Adapter: "feed"}); batos.CodeOf(err) != batos.NotFound && !strings.Contains(fmt.Sprint(err), "no such adapter") {
-		t.Errorf("an unknown adapter: %v", err)
-	}
-	store["feed"] = a
-	if _, err := e.Generate(t.Context(), mind.Request{Text: "x", Adapter: "feed"}); batos.CodeOf(err) != batos.Corrupt {
-		t.Errorf("an adapter with another hash: %v", err)
 	}
 }
 
@@ -300,7 +290,7 @@ func sends(e *Engine) <-chan *child {
 }
 
 func TestCancel(t *testing.T) {
-	e := open(t, Config{ModelPath: gguftest.Model(t, slow)})
+	e := open(t, Config{ModelPath: gguftest.Model(t, slow), Contexts: 1})
 	sent := sends(e)
 	ctx, cancel := context.WithCancel(t.Context())
 	running := make(chan error, 1)
@@ -352,7 +342,7 @@ func TestStuckChildIsKilled(t *testing.T) {
 }
 
 func TestKilledDuringGenerations(t *testing.T) {
-	e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Context: 1024, Width: 128})})
+	e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Context: 1024, Width: 128}), Contexts: 1})
 	request := func(i int) mind.Request {
 		r := endless(uint64(i))
 		r.MaxTokens = 200
@@ -362,8 +352,8 @@ func TestKilledDuringGenerations(t *testing.T) {
 	for i := range want {
 		want[i] = what(generate(t, e, request(i)))
 	}
-	// Requests are computed one at a time, so a call that follows a murder is
-	// the same one again: it is spared.
+	// With one context a call that follows a murder is the same one again: it
+	// is spared.
 	var murders atomic.Int32
 	var last *child
 	e.watch = func(c *child, _ op) {
@@ -405,7 +395,7 @@ func TestCrashOnEveryRequest(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	e := open(t, Config{ModelPath: gguftest.Model(t, slow), Queue: 1})
+	e := open(t, Config{ModelPath: gguftest.Model(t, slow), Contexts: 1, Queue: 1})
 	sent := sends(e)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

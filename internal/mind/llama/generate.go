@@ -2,6 +2,7 @@ package llama
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -12,11 +13,12 @@ import (
 )
 
 // generate computes one request. It leaves the context usable after any error.
-func (s *session) generate(r mind.Request) (*mind.Result, error) {
-	if err := s.use(r.Adapter); err != nil {
-		return nil, err
+// tell, if not nil, is given the text in parts as it is settled.
+func (s *session) generate(ctx context.Context, r mind.Request, tell func(string)) (*mind.Result, error) {
+	if s.embedOnly {
+		return nil, batos.Errorf(batos.Invalid, "the model only embeds: it writes no text")
 	}
-	prompt, err := s.prompt(r)
+	prompt, head, err := s.prompt(r)
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +43,35 @@ func (s *session) generate(r mind.Request) (*mind.Result, error) {
 	}
 	defer sampler.Close()
 
+	pieces := cut(prompt, head)
+	sl, err := s.take(ctx, r.Adapter, pieces)
+	if err != nil {
+		return nil, err
+	}
+	defer s.give(sl)
+	defer sl.ctx.Resume()
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { sl.ctx.Cancel(); close(stopped) })
+	defer func() {
+		if !stop() {
+			<-stopped // so that nothing cancels the next request
+		}
+	}()
+
 	res := &mind.Result{PromptTokens: len(prompt), Stop: mind.StopLength}
-	if res.CachedTokens, err = s.prefill(prompt); err != nil {
-		s.forget()
+	if res.CachedTokens, err = s.prefill(ctx, sl, pieces); err != nil {
+		sl.forget()
 		return nil, err
 	}
 	// Whatever is generated lies behind the prompt; the next prefill removes
 	// it with the rest of what it does not reuse.
-	out := output{stops: r.Stop}
+	out := output{stops: r.Stop, tell: tell}
 	for pos := len(prompt); ; pos++ {
-		logits, err := s.ctx.Logits(-1)
+		logits, err := sl.ctx.Logits(-1)
 		if err != nil {
 			return nil, err
 		}
-		t, err := sampler.Sample(s.ctx, -1)
+		t, err := sampler.Sample(sl.ctx, -1)
 		if err != nil {
 			return nil, err
 		}
@@ -69,89 +86,106 @@ func (s *session) generate(r mind.Request) (*mind.Result, error) {
 		if len(out.tokens) >= r.MaxTokens {
 			break
 		}
-		if err := s.ctx.Decode([]ggml.Item{{Token: t, Pos: pos, Output: true}}); err != nil {
-			s.forget()
+		if err := s.decode(ctx, sl, []ggml.Item{{Token: t, Pos: pos, Output: true}}); err != nil {
+			sl.forget()
 			return nil, err
 		}
 	}
-	res.Tokens, res.Logprobs = out.tokens, out.logprobs
-	res.Text = out.string()
+	out.end()
+	res.Tokens, res.Logprobs, res.Text = out.tokens, out.logprobs, out.text.String()
 	return res, nil
 }
 
-// use puts the adapter of that hash in force. What the cache holds was
-// computed under the former one and goes.
-func (s *session) use(hash string) error {
-	if hash == s.active {
-		return nil
+// decode computes once there are processors for it.
+func (s *session) decode(ctx context.Context, sl *slot, items []ggml.Item) error {
+	if err := s.compute.Acquire(ctx, 1); err != nil {
+		return batos.Errorf(batos.Cancelled, "decode cancelled")
 	}
-	var set []ggml.Scaled
-	if hash != "" {
-		a, ok := s.adapters.get(hash)
-		if !ok {
-			return batos.Errorf(wantAdapter, "adapter %s is not loaded", hash)
-		}
-		set = []ggml.Scaled{{Adapter: a, Scale: 1}}
-	}
-	s.forget()
-	if err := s.ctx.SetAdapters(set); err != nil {
-		return err
-	}
-	s.active = hash
-	return nil
+	defer s.compute.Release(1)
+	return sl.ctx.Decode(items)
 }
 
-func (s *session) forget() {
-	s.ctx.Clear()
-	s.cached = nil
+// piece is what of a prompt is computed at once.
+type piece []ggml.Token
+
+// cut divides a prompt into pieces: chunks from the beginning, and a shorter
+// one where its head ends, so that a head which many prompts share is always
+// the same pieces. Only the last piece of a prompt may be shorter beside that.
+func cut(prompt []ggml.Token, head int) []piece {
+	var out []piece
+	for at := 0; at < len(prompt); {
+		end := min(at+chunk, len(prompt))
+		if at < head && head < end {
+			end = head
+		}
+		out = append(out, prompt[at:end:end])
+		at = end
+	}
+	return out
 }
 
-// prefill makes the cache hold exactly the prompt, computed by whole chunks
-// from the beginning and one shorter one, and says how many tokens it did not
-// have to compute. The last chunk is always computed: its logits are needed.
-func (s *session) prefill(prompt []ggml.Token) (reused int, err error) {
-	for reused+chunk < len(prompt) && reused+chunk <= len(s.cached) &&
-		slices.Equal(prompt[reused:reused+chunk], s.cached[reused:reused+chunk]) {
-		reused += chunk
+// common is how many pieces two prompts begin with alike.
+func common(a, b []piece) int {
+	n := 0
+	for n < len(a) && n < len(b) && slices.Equal(a[n], b[n]) {
+		n++
 	}
-	s.cached = s.cached[:reused]
-	if !s.ctx.Remove(0, reused, -1) { // a memory that only forgets whole sequences
-		s.forget()
-		reused = 0
+	return n
+}
+
+func length(pieces []piece) int {
+	n := 0
+	for _, p := range pieces {
+		n += len(p)
 	}
-	items := make([]ggml.Item, 0, chunk)
-	for pos := reused; pos < len(prompt); pos += len(items) {
-		items = items[:0]
-		for i := pos; i < min(pos+chunk, len(prompt)); i++ {
-			items = append(items, ggml.Item{Token: prompt[i], Pos: i, Output: i == len(prompt)-1})
+	return n
+}
+
+// prefill makes the cache hold exactly the prompt, computed piece by piece,
+// and says how many tokens it did not have to compute. The last piece is
+// always computed: its logits are needed.
+func (s *session) prefill(ctx context.Context, sl *slot, prompt []piece) (reused int, err error) {
+	last := len(prompt) - 1
+	from := common(sl.cached, prompt[:last])
+	sl.cached = sl.cached[:from:from]
+	reused = length(sl.cached)
+	if !sl.ctx.Remove(0, reused, -1) { // a memory that only forgets whole sequences
+		sl.forget()
+		from, reused = 0, 0
+	}
+	pos := reused
+	for i, p := range prompt[from:] {
+		items := make([]ggml.Item, len(p))
+		for k, t := range p {
+			items[k] = ggml.Item{Token: t, Pos: pos + k, Output: from+i == last && k == len(p)-1}
 		}
-		if err := s.ctx.Decode(items); err != nil {
+		if err := s.decode(ctx, sl, items); err != nil {
 			return 0, err
 		}
-		if len(items) == chunk {
-			s.cached = append(s.cached, prompt[pos:pos+chunk]...)
-		}
+		sl.cached = append(sl.cached, p)
+		pos += len(p)
 	}
 	return reused, nil
 }
 
-// prompt makes tokens of a request's text, chat or tokens.
-func (s *session) prompt(r mind.Request) ([]ggml.Token, error) {
+// prompt makes tokens of a request's text, chat or tokens. The first head of
+// them are what a chat begins with before anybody but the system speaks.
+func (s *session) prompt(r mind.Request) (toks []ggml.Token, head int, err error) {
 	switch {
 	case len(r.Chat) > 0:
 		return s.chat(r.Chat)
 	case len(r.Tokens) > 0:
-		toks := make([]ggml.Token, len(r.Tokens))
+		toks = make([]ggml.Token, len(r.Tokens))
 		for i, t := range r.Tokens {
 			if t < 0 || int(t) >= s.model.VocabSize() {
-				return nil, batos.Errorf(batos.Invalid, "token %d is not one of the model's %d", t, s.model.VocabSize())
+				return nil, 0, batos.Errorf(batos.Invalid, "token %d is not one of the model's %d", t, s.model.VocabSize())
 			}
 			toks[i] = ggml.Token(t)
 		}
-		return toks, nil
+		return toks, 0, nil
 	}
-	toks, err := s.model.Tokenize(r.Text, false, true)
-	return s.begin(toks), err
+	toks, err = s.model.Tokenize(r.Text, false, true)
+	return s.begin(toks), 0, err
 }
 
 // begin puts the token that begins a text before toks, if the model wants it
@@ -165,13 +199,17 @@ func (s *session) begin(toks []ggml.Token) []ggml.Token {
 	return slices.Insert(toks, 0, bos)
 }
 
-// output gathers what was generated and watches for stop strings.
+// output gathers what was generated, watches for stop strings, and settles the
+// text: what can no longer be taken back by one, in whole characters.
 type output struct {
 	stops    []string
-	text     []byte
+	tell     func(string)
 	tokens   []int32
 	logprobs []float32
-	starts   []int // where each token's piece begins in text
+	bytes    []byte
+	starts   []int // where each token's piece begins in bytes
+	settled  int   // how many of bytes are in text
+	text     strings.Builder
 }
 
 // add appends a token and reports whether a stop string is complete; the stop
@@ -179,20 +217,21 @@ type output struct {
 func (o *output) add(t ggml.Token, piece []byte, logprob float32) bool {
 	o.tokens = append(o.tokens, int32(t))
 	o.logprobs = append(o.logprobs, logprob)
-	o.starts = append(o.starts, len(o.text))
-	before := len(o.text)
-	o.text = append(o.text, piece...)
+	o.starts = append(o.starts, len(o.bytes))
+	before := len(o.bytes)
+	o.bytes = append(o.bytes, piece...)
 	cut := -1
 	for _, stop := range o.stops {
 		from := max(0, before-len(stop)+1)
-		if i := bytes.Index(o.text[from:], []byte(stop)); i >= 0 && (cut < 0 || from+i < cut) {
+		if i := bytes.Index(o.bytes[from:], []byte(stop)); i >= 0 && (cut < 0 || from+i < cut) {
 			cut = from + i
 		}
 	}
 	if cut < 0 {
+		o.settle(len(o.bytes) - o.open())
 		return false
 	}
-	o.text = o.text[:cut]
+	o.bytes = o.bytes[:cut]
 	n := len(o.tokens)
 	for n > 0 && o.starts[n-1] >= cut {
 		n--
@@ -201,16 +240,48 @@ func (o *output) add(t ggml.Token, piece []byte, logprob float32) bool {
 	return true
 }
 
-// string is the text, without a last character that was cut off in the middle.
-func (o *output) string() string {
-	b := o.text
+// open is how many of the last bytes may be the beginning of a stop string.
+func (o *output) open() int {
+	most := 0
+	for _, stop := range o.stops {
+		for n := min(len(stop)-1, len(o.bytes)); n > most; n-- {
+			if bytes.HasSuffix(o.bytes, []byte(stop[:n])) {
+				most = n
+			}
+		}
+	}
+	return most
+}
+
+// settle moves bytes before end into the text, without a last character that
+// may go on. Bytes that are no character become replacement characters.
+func (o *output) settle(end int) {
+	b := o.bytes[o.settled:max(o.settled, end)]
+	b = b[:len(b)-partial(b)]
+	if len(b) == 0 {
+		return
+	}
+	o.settled += len(b)
+	part := strings.ToValidUTF8(string(b), "\uFFFD")
+	o.text.WriteString(part)
+	if o.tell != nil {
+		o.tell(part)
+	}
+}
+
+// end settles the rest, without a last character that was cut off in the
+// middle.
+func (o *output) end() { o.settle(len(o.bytes)) }
+
+// partial is how many bytes at the end of b are the beginning of a character.
+func partial(b []byte) int {
 	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
 		if c := b[len(b)-i]; utf8.RuneStart(c) {
 			if !utf8.FullRune(b[len(b)-i:]) {
-				b = b[:len(b)-i]
+				return i
 			}
 			break
 		}
 	}
-	return strings.ToValidUTF8(string(b), "�")
+	return 0
 }

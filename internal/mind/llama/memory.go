@@ -1,21 +1,18 @@
 package llama
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"os"
 	"strconv"
 	"strings"
 
-	"batos"
 	"batos/internal/gguf"
 )
 
 // memory is an estimate, in bytes, of what a model takes.
 type memory struct {
 	weights int64 // mapped from the file: shared, and given back under pressure
-	working int64 // key-value cache and compute buffers: the process's own
+	working int64 // key-value caches and compute buffers: the process's own
+	caches  int64 // the first of these
 }
 
 // computeFloor stands for what a context takes apart from cache and logits.
@@ -23,8 +20,8 @@ const computeFloor = 32 << 20
 
 // memoryOf estimates for a transformer of the usual shape: a cache of two
 // half-precision vectors for each token, layer and key-value head, and logits
-// and hidden vectors for one chunk.
-func memoryOf(f *gguf.File, tokens int) memory {
+// and hidden vectors for one chunk; both for each context.
+func memoryOf(f *gguf.File, c Config) memory {
 	arch := f.Text("general.architecture") + "."
 	number := func(key string) float64 {
 		v, _ := f.Get(key)
@@ -42,8 +39,13 @@ func memoryOf(f *gguf.File, tokens int) memory {
 	}
 	list, _ := f.Get("tokenizer.ggml.tokens")
 	_, vocab := list.Elem()
-	working := 4*float64(tokens)*layers*kv*size + 4*chunk*(float64(vocab)+8*width)
-	m := memory{working: computeFloor + int64(min(working, 1<<60))}
+	contexts := float64(c.Contexts)
+	caches := contexts * 4 * float64(c.Context) * layers * kv * size
+	if embedsOnly(f) {
+		caches = 0
+	}
+	working := caches + contexts*4*chunk*(float64(vocab)+8*width)
+	m := memory{working: computeFloor + int64(min(working, 1<<60)), caches: int64(min(caches, 1<<60))}
 	for _, t := range f.Tensors {
 		m.weights += t.Size
 	}
@@ -68,19 +70,4 @@ func availableMemory() int64 {
 		}
 	}
 	return 0
-}
-
-func checkAdapter(b []byte, hash string) error {
-	sum := sha256.Sum256(b)
-	if hex.EncodeToString(sum[:]) != hash {
-		return batos.Errorf(batos.Corrupt, "its bytes have another hash")
-	}
-	f, err := gguf.Read(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return err
-	}
-	if err := gguf.CheckAdapter(f); err != nil {
-		return err
-	}
-	return gguf.CheckFinite(f, bytes.NewReader(b))
 }

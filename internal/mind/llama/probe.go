@@ -94,7 +94,7 @@ func (r *Report) probeModel(cfg Config) error {
 	i := infoOf(f, cfg)
 	r.ModelInfo = fmt.Sprintf("%s: %s, %.1f million weights in %.1f MiB, vocabulary of %d, context %d of %d, profile %s",
 		i.ModelID, i.Architecture, float64(i.Params)/1e6, float64(i.Bytes)/(1<<20), i.VocabSize, cfg.Context, trainedContext(f), i.Profile)
-	need := memoryOf(f, cfg.Context)
+	need := memoryOf(f, cfg)
 	r.MemoryMiB = (need.weights + need.working) >> 20
 	if r.FreeMiB > 0 && r.MemoryMiB > r.FreeMiB {
 		return batos.Errorf(batos.Limit, "the model needs about %d MiB at a context of %d, %d MiB are free: it will be slow or fail; choose a smaller model or context", r.MemoryMiB, cfg.Context, r.FreeMiB)

@@ -2,11 +2,11 @@ package llama
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -30,12 +30,11 @@ func Serve() error {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)
 
-	s := &server{conn: conn, work: make(chan call, 1)}
-	go s.worker()
+	s := &server{conn: conn, calls: map[uint64]context.CancelFunc{}}
 	return s.read()
 }
 
-func inherited() (net.Conn, error) {
+func inherited() (*net.UnixConn, error) {
 	const fd = 3
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_STREAM {
@@ -48,20 +47,23 @@ func inherited() (net.Conn, error) {
 	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "engine serve: descriptor 3: %w", err)
 	}
-	return conn, nil
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, batos.Errorf(batos.Invalid, "engine serve: descriptor 3 is no socket of the kind that batos makes")
+	}
+	return u, nil
 }
 
 // server is the child's state. The reading goroutine answers what is quick;
-// the worker loads and generates.
+// every other call has a goroutine of its own, and the session decides who
+// computes.
 type server struct {
-	conn  net.Conn
+	conn  *net.UnixConn
 	write sync.Mutex
-	work  chan call
 
 	mu      sync.Mutex
 	session *session // nil until the model is loaded
-	current uint64   // the call the worker is at; 0 is none
-	stopped uint64   // the last call the parent wants stopped
+	calls   map[uint64]context.CancelFunc
 }
 
 func (s *server) reply(r reply) {
@@ -71,7 +73,8 @@ func (s *server) reply(r reply) {
 }
 
 func (s *server) read() error {
-	in := bufio.NewReaderSize(s.conn, 1<<16)
+	box := &inbox{conn: s.conn}
+	in := bufio.NewReaderSize(box, 1<<16)
 	for {
 		var m call
 		switch err := readFrame(in, maxCall, &m); {
@@ -80,13 +83,39 @@ func (s *server) read() error {
 		case err != nil:
 			return err
 		}
-		switch m.Op {
-		case opCancel:
-			s.cancel(m.ID)
-		case opCount:
+		var missing error
+		if m.Op == opLoad {
+			m.file, missing = box.take()
+		}
+		switch {
+		case m.Op == opCancel:
+			s.mu.Lock()
+			stop := s.calls[m.ID]
+			s.mu.Unlock()
+			if stop != nil {
+				stop()
+			}
+		case m.Op == opCount:
 			s.reply(s.count(m))
+		case missing != nil:
+			s.reply(reply{ID: m.ID, Err: faultOf(missing)})
 		default:
-			s.work <- m
+			ctx, cancel := context.WithCancel(context.Background())
+			s.mu.Lock()
+			s.calls[m.ID] = cancel
+			ses := s.session
+			s.mu.Unlock()
+			go func() {
+				r := s.do(ctx, ses, m)
+				s.mu.Lock()
+				delete(s.calls, m.ID)
+				s.mu.Unlock()
+				cancel()
+				if m.file != nil {
+					_ = m.file.Close() // read only
+				}
+				s.reply(r)
+			}()
 		}
 	}
 }
@@ -102,143 +131,43 @@ func (s *server) count(m call) reply {
 	return reply{ID: m.ID, Count: len(toks), Err: faultOf(err)}
 }
 
-func (s *server) cancel(id uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = max(s.stopped, id)
-	if s.current == id && s.session != nil {
-		s.session.ctx.Cancel()
-	}
-}
-
-// begin makes m the current call; a cancel that came before it counts.
-func (s *server) begin(id uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = id
-	if s.session == nil {
-		return
-	}
-	s.session.ctx.Resume()
-	if s.stopped == id {
-		s.session.ctx.Cancel()
-	}
-}
-
-func (s *server) worker() {
-	for m := range s.work {
-		s.begin(m.ID)
-		s.reply(s.do(m))
-		s.begin(0)
-	}
-}
-
-func (s *server) do(m call) reply {
+// do answers one call; ses is nil before the first is answered.
+func (s *server) do(ctx context.Context, ses *session, m call) reply {
 	r := reply{ID: m.ID}
+	more := func(part reply) {
+		part.ID, part.More = m.ID, true
+		s.reply(part)
+	}
 	var err error
 	switch {
-	case m.Op == opOpen && m.Open != nil && s.session == nil:
-		var ses *session
-		ses, err = openSession(*m.Open, func(f float64) { s.reply(reply{ID: m.ID, Progress: true, Fraction: f}) })
+	case m.Op == opOpen && m.Open != nil && ses == nil:
+		ses, err = openSession(*m.Open, func(f float64) { more(reply{Fraction: f}) })
 		s.mu.Lock()
 		s.session = ses
 		s.mu.Unlock()
 	case m.Op == opProbe && m.Open != nil:
 		r.Library, err = inspect(m.Open.LibDir)
-	case m.Op == opGenerate && m.Request != nil && s.session != nil:
-		r.Result, err = s.session.generate(*m.Request)
-	case m.Op == opAdapter && s.session != nil:
-		err = s.session.adapters.add(s.session.model, m.Hash, m.Adapter)
+	case ses == nil:
+		err = batos.Errorf(batos.Offline, "the engine was asked for %q out of turn", m.Op)
+	case m.Op == opGenerate && m.Request != nil:
+		var tell func(string)
+		if m.Stream {
+			tell = func(text string) { more(reply{Part: text}) }
+		}
+		r.Result, err = ses.generate(ctx, *m.Request, tell)
+	case m.Op == opEmbed:
+		r.Vectors, err = ses.embed(ctx, m.Texts)
+	case m.Op == opLoad:
+		r.Hot, err = ses.loadAdapter(ctx, m.Hash, m.file)
+	case m.Op == opUnload:
+		err = ses.unloadAdapter(ctx, m.Hash)
+	case m.Op == opMemory:
+		r.Memory = ses.memory()
 	default:
 		err = batos.Errorf(batos.Offline, "the engine was asked for %q out of turn", m.Op)
 	}
 	r.Err = faultOf(err)
 	return r
-}
-
-// session is one loaded model with one context.
-type session struct {
-	model    *ggml.Model
-	ctx      *ggml.Context
-	tokens   int // room for prompt and answer; the context's own may be rounded up
-	adapters adapters
-	active   string       // hash of the adapter in force, "" is none
-	cached   []ggml.Token // whole chunks that the cache holds under active
-}
-
-// chunk is how many tokens of a prompt are computed at once, and the unit in
-// which a cached prefix is reused.
-const chunk = 128
-
-func openSession(a openArgs, progress func(float64)) (*session, error) {
-	lib, err := ggml.Load(a.LibDir)
-	if err != nil {
-		return nil, err
-	}
-	progress(0.1)
-	m, err := lib.LoadModel(a.ModelPath, ggml.ModelOptions{})
-	if err != nil {
-		return nil, err
-	}
-	if !m.Generates() {
-		return nil, batos.Errorf(batos.Invalid, "model %s does not generate text", a.ModelPath)
-	}
-	progress(0.9)
-	c, err := m.NewContext(ggml.ContextOptions{Tokens: a.Context, Batch: chunk, Threads: a.Threads})
-	if err != nil {
-		return nil, err
-	}
-	return &session{model: m, ctx: c, tokens: a.Context}, nil
-}
-
-// adapters holds loaded adapters, the last used first, up to a budget.
-type adapters struct {
-	loaded []loadedAdapter
-}
-
-type loadedAdapter struct {
-	hash    string
-	bytes   int
-	adapter *ggml.Adapter
-}
-
-// adapterBudget bounds the bytes of the adapters that stay loaded; the one in
-// use stays in any case.
-const adapterBudget = 512 << 20
-
-func (a *adapters) get(hash string) (*ggml.Adapter, bool) {
-	i := slices.IndexFunc(a.loaded, func(l loadedAdapter) bool { return l.hash == hash })
-	if i < 0 {
-		return nil, false
-	}
-	l := a.loaded[i]
-	a.loaded = slices.Insert(slices.Delete(a.loaded, i, i+1), 0, l)
-	return l.adapter, true
-}
-
-func (a *adapters) add(m *ggml.Model, hash string, b []byte) error {
-	if _, ok := a.get(hash); ok {
-		return nil
-	}
-	ad, err := m.LoadAdapter(b)
-	if err != nil {
-		return err
-	}
-	a.loaded = slices.Insert(a.loaded, 0, loadedAdapter{hash, len(b), ad})
-	total := 0
-	for i := 0; i < len(a.loaded); i++ {
-		l := a.loaded[i]
-		if total += l.bytes; total <= adapterBudget || i == 0 {
-			continue
-		}
-		if l.adapter.Close() != nil {
-			continue // in force: it goes another time
-		}
-		total -= l.bytes
-		a.loaded = slices.Delete(a.loaded, i, i+1)
-		i--
-	}
-	return nil
 }
 
 // Library is what a child found when it loaded the engine's libraries.

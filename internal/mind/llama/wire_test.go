@@ -22,7 +22,7 @@ func TestFrames(t *testing.T) {
 	calls := []call{
 		{ID: 1, Op: opOpen, Open: &openArgs{LibDir: "/lib", ModelPath: "/m", Threads: 1, Context: 64}},
 		{ID: 2, Op: opGenerate, Request: &mind.Request{Chat: []mind.Turn{{Role: mind.User, Text: "é"}}, Stop: []string{"x"}, StopTokens: []int32{-1}, Temperature: 0.5, Seed: 1 << 63}},
-		{ID: 3, Op: opAdapter, Hash: "h", Adapter: []byte{0, 255}},
+		{ID: 3, Op: opEmbed, Texts: []string{"a", "b"}},
 	}
 	for _, c := range calls {
 		if err := writeFrame(&pipe, maxCall, c); err != nil {
@@ -64,7 +64,7 @@ func TestMalformedFrames(t *testing.T) {
 
 func FuzzReply(f *testing.F) {
 	for _, r := range []reply{
-		{ID: 1, Progress: true, Fraction: 0.5},
+		{ID: 1, More: true, Fraction: 0.5, Part: "x"},
 		{ID: 2, Err: &fault{batos.Invalid, "no"}},
 		{ID: 3, Result: &mind.Result{Text: "x", Tokens: []int32{1}, Logprobs: []float32{-1}, Stop: mind.StopEnd}},
 		{ID: 4, Library: &Library{Dir: "/", Devices: []string{"CPU"}}},
