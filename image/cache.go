@@ -8,7 +8,8 @@ import (
 )
 
 // cache keeps the newest decoded revisions of an image whose store it is the
-// only writer of, within a bound of estimated bytes.
+// only writer of, or is told of what others commit, within a bound of estimated
+// bytes.
 //
 // It must never show a transaction a revision that the transaction's snapshot
 // does not have, however commits, loads and evictions overtake each other. It
@@ -150,6 +151,32 @@ func (c *cache) committed(oid batos.OID, tid batos.TID, rev *revision, wrote boo
 		if rev != nil {
 			s.put(rev)
 		}
+	}
+}
+
+// followed drops what a commit of another process replaced, before any snapshot
+// shows that. Nil oids are all.
+func (c *cache) followed(tid batos.TID, oids []batos.OID) {
+	for _, oid := range oids {
+		s := c.shard(oid)
+		s.mu.Lock()
+		if e := s.entries[oid]; e != nil && e.rev.tid < tid {
+			s.drop(e)
+		}
+		s.newest = max(s.newest, tid)
+		s.mu.Unlock()
+	}
+	if oids != nil {
+		return
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for _, e := range s.entries {
+			s.drop(e)
+		}
+		s.newest = max(s.newest, tid)
+		s.mu.Unlock()
 	}
 }
 

@@ -169,16 +169,15 @@ func (p *plan) mark(writes []store.Write) {
 }
 
 // finish tells the cache the outcome, and gives back OIDs nobody has seen.
-// After a conflict nothing was written. After any other error that is not
-// known: what may have been written stays pending, so that it is always asked
-// of the store, and no OID is used again.
+// After an error nothing was written, but for store_poisoned: then that is not
+// known, and what may have been written stays pending, so that it is always
+// asked of the store, and no OID is used again.
 func (p *plan) finish(tid batos.TID, err error) {
-	conflict := batos.CodeOf(err) == batos.Conflict
-	if err != nil && !conflict {
+	if batos.CodeOf(err) == batos.StorePoisoned {
 		return
 	}
 	for oid := range p.marked {
-		if conflict {
+		if err != nil {
 			p.tx.cache.abandon(oid)
 			continue
 		}
@@ -188,7 +187,7 @@ func (p *plan) finish(tid batos.TID, err error) {
 		}
 		p.tx.cache.committed(oid, tid, rev, wrote)
 	}
-	if conflict {
+	if err != nil {
 		p.used = 0
 	}
 	p.tx.oids.giveBack(p.spare[p.used:])

@@ -19,8 +19,9 @@ type Options struct {
 	// CacheBytes bounds the decoded revisions kept in memory, by an estimate;
 	// 0 is 128 MiB.
 	CacheBytes int64
-	// ReadOnly opens an image without changing a byte of it. Commits are
-	// refused with code denied.
+	// ReadOnly opens an image without changing a byte of it, also while another
+	// process writes it: each new transaction sees what that one committed.
+	// Commits are refused with code denied.
 	ReadOnly bool
 }
 
@@ -54,11 +55,16 @@ func Open(ctx context.Context, dir string, o Options) (*Image, error) {
 	if fsys == nil {
 		fsys = vfs.OS()
 	}
-	st, err := logstore.Open(ctx, fsys, dir, logstore.Options{ReadOnly: o.ReadOnly})
+	var im *Image
+	st, err := logstore.Open(ctx, fsys, dir, logstore.Options{ReadOnly: o.ReadOnly, Followed: func(tid batos.TID, oids []batos.OID) {
+		if im != nil { // else nothing is in its cache yet
+			im.cache.followed(tid, oids)
+		}
+	}})
 	if err != nil {
 		return nil, err
 	}
-	im := over(st, o)
+	im = over(st, o)
 	im.recovery = st.Recovery().String()
 	return im, nil
 }

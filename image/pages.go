@@ -287,6 +287,9 @@ func (b *builder) updateInner(k kid, d *draft, keys []string, writes map[string]
 	touched := map[batos.OID]bool{}
 	for i, oid := range old.Kids {
 		below := kid{old.Keys[i], oid}
+		if i == 0 {
+			below.key = k.key // its own may be above keys that it has: see Inner
+		}
 		n := len(keys)
 		if i+1 < len(old.Kids) {
 			n, _ = slices.BinarySearch(keys, old.Keys[i+1])
@@ -318,6 +321,7 @@ func (b *builder) updateInner(k kid, d *draft, keys []string, writes map[string]
 		d.gone = true
 		return nil, nil
 	}
+	joined[0].key = k.key
 	appended := joined[len(joined)-1].oid != old.Kids[len(old.Kids)-1]
 	return b.split(&codec.Inner{Tree: b.tree, Keys: kidKeys(joined), Kids: kidOIDs(joined)}, d, k, appended)
 }

@@ -437,3 +437,62 @@ func TestDiskFails(t *testing.T) {
 		})
 	}
 }
+
+// A second process that only reads sees what the writer commits, also of
+// objects and trees that it has read before.
+func TestReadOnlyImageFollows(t *testing.T) {
+	fsys := vfs.NewMem()
+	writer, err := Open(t.Context(), "/image", Options{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	var tree object.Tree
+	var oid, gone batos.OID
+	update(t, writer, func(tx *Tx) (err error) {
+		if tree, err = tx.NewTree(); err != nil {
+			return err
+		}
+		if gone, err = tx.Create(slots("n", i(0))); err != nil {
+			return err
+		}
+		oid, err = tx.Create(slots("n", i(0), "tree", tree))
+		return err
+	})
+	reader, err := Open(t.Context(), "/image", Options{FS: fsys, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	view(t, reader, func(tx *Tx) error { _, err := tx.Load(gone); return err })
+	for n := range int64(20) {
+		before, err := reader.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSlot(t, before, oid, "n", i(n))
+		update(t, writer, func(tx *Tx) error {
+			if n == 10 {
+				if err := tx.Delete(gone); err != nil {
+					return err
+				}
+			}
+			if err := tx.SetSlot(oid, "n", i(n+1)); err != nil {
+				return err
+			}
+			return tx.Tree(tree).Set(i(n), i(n))
+		})
+		wantSlot(t, before, oid, "n", i(n)) // an old snapshot stays what it was
+		before.Abort()
+		view(t, reader, func(tx *Tx) error {
+			wantSlot(t, tx, oid, "n", i(n+1))
+			if l, err := tx.Tree(tree).Len(); l != n+1 || err != nil {
+				t.Errorf("the tree has %d keys (%v), want %d", l, err, n+1)
+			}
+			if ok, err := tx.Exists(gone); ok != (n < 10) || err != nil {
+				t.Errorf("after commit %d the object is there: %v, %v", n, ok, err)
+			}
+			return nil
+		})
+	}
+}

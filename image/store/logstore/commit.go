@@ -2,6 +2,7 @@ package logstore
 
 import (
 	"context"
+	"errors"
 
 	"batos"
 	"batos/image/store"
@@ -357,6 +358,11 @@ func (s *Store) flushNext() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
+		var full *noRoomError
+		if errors.As(err, &full) {
+			s.refuse(b, full)
+			return
+		}
 		s.poison(err)
 		b.err = s.poisoned
 		close(b.done)
@@ -379,7 +385,7 @@ func (s *Store) flush(b *batch) error {
 		full := s.segs.last()
 		seg, err := createSegment(s.fsys, s.path(LogDir), s.id, b.segBase)
 		if err != nil {
-			return err
+			return err // a noRoomError if nothing was made
 		}
 		if err := full.f.Truncate(int64(b.segBase - full.base)); err != nil { // what was reserved too much
 			return err
@@ -389,6 +395,9 @@ func (s *Store) flush(b *batch) error {
 	seg := s.segs.last()
 	off := int64(b.start - seg.base)
 	if err := seg.reserve(off+int64(len(b.buf)), s.o.SegmentBytes); err != nil {
+		if isFull(err) {
+			return &noRoomError{err}
+		}
 		return err
 	}
 	if _, err := seg.f.WriteAt(b.buf, off); err != nil {
@@ -424,6 +433,26 @@ func (s *Store) publish(b *batch) {
 		s.indexing = true
 		s.checkpoints.Go(s.backgroundCheckpoint)
 	}
+}
+
+// refuse fails what is accepted and not durable, because there is no room for
+// b. Nothing of it was written, so that commits may go on as if it had never
+// been asked for; mu is held by whoever was flushing.
+func (s *Store) refuse(b *batch, why *noRoomError) {
+	err := batos.Errorf(batos.Limit, "the disk is full (%w): nothing was committed; free some space and try again", why.err)
+	for _, b := range append([]*batch{b}, s.queue...) {
+		b.err = err
+		close(b.done)
+	}
+	s.nextPos = b.start
+	if last := s.segs.last(); last.base != b.segBase { // its segment was not made
+		s.nextPos = b.segBase
+	}
+	s.segBase = s.segs.last().base
+	s.queue = nil
+	s.flushing = false
+	clear(s.pending)
+	s.idle.Broadcast()
 }
 
 // poison ends all committing; mu is held by whoever was flushing.

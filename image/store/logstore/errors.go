@@ -42,6 +42,12 @@ func fileError(doing string, err error) error {
 	}
 }
 
+// noRoomError says that the disk was full before anything was written.
+type noRoomError struct{ err error }
+
+func (e *noRoomError) Error() string { return e.err.Error() }
+func (e *noRoomError) Unwrap() error { return e.err }
+
 // poisonError is what every commit answers once err ended a write.
 func poisonError(err error) error {
 	if isFull(err) {

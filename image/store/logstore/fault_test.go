@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,9 +46,10 @@ func put(t testing.TB, s *logstore.Store, oid batos.OID, base batos.TID, data st
 
 // TestFaultsEverywhere makes each single call of each kind fail once, and
 // from then on, as a broken and as a full disk. Nothing acknowledged is lost,
-// and after a failed commit no other succeeds.
+// and after a commit that failed in the middle no other succeeds.
 func TestFaultsEverywhere(t *testing.T) {
 	t.Parallel()
+	refused := 0
 	life := func(t *testing.T, disk *vfs.Faulty, w *world) {
 		s, err := logstore.Open(t.Context(), disk, "/image", crashOptions)
 		if err != nil {
@@ -57,7 +59,10 @@ func TestFaultsEverywhere(t *testing.T) {
 			return
 		}
 		w.work(t.Context(), s, "w", rand.New(rand.NewPCG(5, 5)), 25)
-		if len(w.inFlight) > 0 {
+		_, err = s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: 1 << 40, Base: 1}}})
+		if len(w.inFlight) > 0 && batos.CodeOf(err) == batos.Conflict {
+			refused++ // the disk was full before anything was written
+		} else if len(w.inFlight) > 0 {
 			for range 2 {
 				_, err := s.Commit(t.Context(), &store.Changes{})
 				wantCode(t, err, batos.StorePoisoned)
@@ -102,6 +107,9 @@ func TestFaultsEverywhere(t *testing.T) {
 			}
 		}
 	}
+	if refused == 0 {
+		t.Error("no full disk only refused")
+	}
 	t.Logf("%d faults", points)
 }
 
@@ -118,6 +126,64 @@ func TestFullDiskSparesTheStore(t *testing.T) {
 	_, _, err = w.Seal()
 	wantCode(t, err, batos.Limit)
 	put(t, s, 1, 0, "fits")
+}
+
+// TestFullDiskRefuses: commits that find no room before anything of them is
+// written are refused, all that were accepted with them too, and others go on
+// once there is room again.
+func TestFullDiskRefuses(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpAllocate, vfs.OpOpen} {
+		disk := vfs.NewFaulty(vfs.NewMem())
+		o := logstore.Options{SegmentBytes: 2 << 10}
+		s := open(t, disk, "/image", o)
+		acked, bases := map[batos.OID]string{}, map[batos.OID]batos.TID{}
+		var mu sync.Mutex
+		commit := func(oid batos.OID, data string) error {
+			tid, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: oid, Base: bases[oid], Data: []byte(data)}}})
+			if err == nil {
+				mu.Lock()
+				acked[oid], bases[oid] = data, tid
+				mu.Unlock()
+			}
+			return err
+		}
+		refused := 0
+		for round := range 20 {
+			if round%4 == 2 {
+				disk.Fail(op, 1, true, syscall.ENOSPC)
+			}
+			errs := make([]error, 8)
+			var wg sync.WaitGroup
+			for w := range errs {
+				wg.Go(func() { errs[w] = commit(batos.OID(w+1), fmt.Sprintf("%d.%d %s", w, round, strings.Repeat("#", 90*w))) })
+			}
+			wg.Wait()
+			for _, err := range errs {
+				if err != nil {
+					wantCode(t, err, batos.Limit, "disk is full", "nothing was committed")
+					refused++
+				}
+			}
+			disk.Heal()
+		}
+		if refused == 0 {
+			t.Fatalf("no commit met a full disk at %s", op)
+		}
+		for range 2 {
+			p, err := s.Snapshot(t.Context())
+			must(t, err)
+			for oid, data := range acked {
+				r, err := p.Load(t.Context(), oid)
+				must(t, err)
+				if string(r.Data) != data || r.TID != bases[oid] {
+					t.Errorf("object %v is %q of %v, want %q of %v", oid, r.Data, r.TID, data, bases[oid])
+				}
+			}
+			must(t, s.Close())
+			s = open(t, disk, "/image", o)
+		}
+		must(t, s.Close())
+	}
 }
 
 func TestFullAndReadOnlyDisk(t *testing.T) {

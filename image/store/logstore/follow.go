@@ -27,18 +27,38 @@ func (s *Store) follow() error {
 		seg, pos := s.segs.last(), s.idx.now().end
 		if seg.packed == nil || pos < seg.packed.end {
 			var r reader // with nothing read before
-			_, err := s.apply(&r, seg, max(pos, seg.base+segmentHeader))
+			h, found, err := s.apply(&r, seg, max(pos, seg.base+segmentHeader))
 			if err == nil {
+				s.followed(h.tid, found, seg)
 				continue
 			}
 			if !errors.Is(err, errBad) && !errors.Is(err, errEnd) {
 				return readError(s, pos, err)
 			}
 		}
+		if seg.packed != nil { // it may have ended objects of which nothing is left
+			s.followed(s.LastTID(), nil, seg)
+		}
 		if more, err := s.followSegment(seg, pos); err != nil || !more {
 			return err
 		}
 	}
+}
+
+// followed tells what a transaction changed. Of one in a packed segment that is
+// not known.
+func (s *Store) followed(tid batos.TID, found []newRevision, in *segment) {
+	if s.o.Followed == nil {
+		return
+	}
+	var oids []batos.OID
+	if in.packed == nil {
+		oids = make([]batos.OID, len(found))
+		for i := range found {
+			oids[i] = found[i].oid
+		}
+	}
+	s.o.Followed(tid, oids)
 }
 
 // followSegment opens the segment that begins at pos, if there is one by now.

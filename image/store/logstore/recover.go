@@ -253,7 +253,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		if pos == list[i].base { // the index ends where a segment begins
 			pos += segmentHeader
 		}
-		h, err := s.apply(&r, list[i], pos)
+		h, _, err := s.apply(&r, list[i], pos)
 		if errors.Is(err, errEnd) && i+1 < len(list) {
 			pos = list[i].packed.end
 			continue
@@ -284,7 +284,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 	if next > 0 {
 		if s.o.ReadOnly { // it may have been written since: then so was what is before it
 			var again reader
-			if _, err := s.apply(&again, seg, pos); err == nil {
+			if _, _, err := s.apply(&again, seg, pos); err == nil {
 				return s.follow()
 			}
 		}
@@ -308,17 +308,17 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 }
 
 // apply takes the transaction at pos, in a packed segment the first from there
-// on, into the index; errBad or errEnd if there is none.
-func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, error) {
+// on, into the index, and gives what it wrote; errBad or errEnd if there is none.
+func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, []newRevision, error) {
 	x := s.idx
 	t, err := r.next(seg, pos, s.seed)
 	if err != nil {
-		return header{}, err
+		return header{}, nil, err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.tid <= x.last {
-		return header{}, errBad
+		return header{}, nil, errBad
 	}
 	var found []newRevision
 	var blobs []store.BlobHash
@@ -330,14 +330,14 @@ func (s *Store) apply(r *reader, seg *segment, pos uint64) (header, error) {
 		return nil
 	})
 	if err != nil {
-		return header{}, err
+		return header{}, nil, err
 	}
 	for _, r := range found {
 		x.set(r.oid, r.entry)
 	}
 	s.blobs.commit(blobs)
 	x.add(t.tid, t.pos, t.end(), t.next)
-	return t.header, nil
+	return t.header, found, nil
 }
 
 // settle makes the end of the log what it looks like, because from now on it

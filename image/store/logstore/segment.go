@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -108,13 +109,20 @@ func (s *segments) find(pos uint64) *segment {
 }
 
 // createSegment makes the file of a new last segment, header and name durable.
+// A noRoomError says that there is no room for one, and none was begun.
 func createSegment(fsys vfs.FS, dir string, id imageID, base uint64) (*segment, error) {
 	name := filepath.Join(dir, segmentName(base))
 	f, err := createFile(fsys, name)
+	if isFull(err) {
+		return nil, &noRoomError{err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	_, err = f.WriteAt(appendSegmentHeader(nil, id, kindLog, base, 0), 0)
+	if isFull(err) && errors.Join(f.Close(), fsys.Remove(name)) == nil {
+		return nil, &noRoomError{err}
+	}
 	if err == nil {
 		err = f.Sync()
 	}

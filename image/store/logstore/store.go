@@ -57,6 +57,12 @@ type Options struct {
 	SegmentBytes    int64            // a segment is full at this size; 0: 256 MiB
 	CheckpointBytes int64            // the index is written after this much log; 0: 64 MiB
 	ReadOnly        bool             // nothing is written, not even repairs or a lock: see [Store]
+
+	// Followed is told, in a store that is open for reading only, of each
+	// transaction of the writing process before a snapshot shows it, one after
+	// the other: what it wrote, or nil if that may be anything. Keep caches
+	// right with it. It must not call the store.
+	Followed func(tid batos.TID, oids []batos.OID)
 }
 
 // Store is an open log.
