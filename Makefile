@@ -60,6 +60,14 @@ seedmind: engine ## train the shipped model again, from its seed (hours)
 seedmind-eval: engine ## evaluate the shipped model
 	$(GO) run ./seedmind/cmd/seedmind eval
 
+.PHONY: seedmind-adapters
+seedmind-adapters: engine ## train the personas' adapters of the shipped model (a quarter of an hour)
+	$(GO) run ./seedmind/cmd/seedmind adapters
+
+.PHONY: seedmind-adapters-eval
+seedmind-adapters-eval: engine ## each adapter at each persona's held-out work, beside the bare model
+	$(GO) run ./seedmind/cmd/seedmind adapters-eval
+
 .PHONY: clean
 clean: ## remove what was built (never an image)
 	rm -rf batos node_modules bench/results.jsonl

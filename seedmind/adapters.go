@@ -34,6 +34,17 @@ const (
 // AdapterFile is the adapter of a persona inside the package's folder.
 func AdapterFile(persona string) string { return "weights/" + strings.ToLower(persona) + ".gguf" }
 
+// AdapterName is what a persona's shipped adapter is called in an image.
+func AdapterName(persona string) string { return strings.ToLower(persona) + "_lora" }
+
+// AdapterKeys are the keys that an adapter's file says of itself: key and
+// value. base is the SHA-256 of its model's file, in hex.
+func AdapterKeys(role Role, base string, r AdapterRecipe) [][2]string {
+	return [][2]string{
+		{adapterPersona, role.Persona}, {adapterRole, role.Text}, {adapterBase, base}, {adapterRecipe, r.String()},
+	}
+}
+
 // Adapters gives the shipped adapters, in the order of Personas. A build
 // without any has none, which is no error.
 func Adapters() ([]Adapter, error) {

@@ -21,20 +21,28 @@ func NewExamples(c *Corpus, tok *mind.SeedTokenizer, seed uint64, longest int) *
 // Example gives the n-th example: its prompt, and its answer marked as what
 // the model learns. One that is too long is replaced by another of its own.
 func (e *Examples) Example(n int) (tokens []int32, supervised []bool) {
+	return e.draw(n, e.gen.draw)
+}
+
+func (e *Examples) draw(n int, sample func(*rand.Rand) Sample) (tokens []int32, supervised []bool) {
 	for try := 0; ; try++ {
 		r := rand.New(rand.NewPCG(e.gen.seed^uint64(try)<<40, uint64(n)))
-		s := e.gen.draw(r)
-		prompt, answer, err := Tokens(e.tok, s)
+		prompt, answer, err := Tokens(e.tok, sample(r))
 		if err != nil || len(prompt)+len(answer) > e.max {
 			continue
 		}
-		tokens = append(prompt, answer...)
-		supervised = make([]bool, len(tokens))
-		for i := len(prompt); i < len(tokens); i++ {
-			supervised[i] = true
-		}
-		return tokens, supervised
+		return marked(prompt, answer)
 	}
+}
+
+// marked joins prompt and answer, and marks the answer as what is learned.
+func marked(prompt, answer []int32) (tokens []int32, supervised []bool) {
+	tokens = append(prompt, answer...)
+	supervised = make([]bool, len(tokens))
+	for i := len(prompt); i < len(tokens); i++ {
+		supervised[i] = true
+	}
+	return tokens, supervised
 }
 
 // Tokens writes a sample in tokens.

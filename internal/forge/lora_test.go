@@ -146,6 +146,17 @@ func TestTrainAdapter(t *testing.T) {
 			if err := loaded.Close(); err != nil {
 				t.Error(err)
 			}
+			c := AdapterConfig{Base: path, Train: Config{BatchTokens: 96, RowTokens: 24}}
+			again, err := ReadAdapter(file.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for want, a := range map[float64]*Adapter{bare: nil, adapted: again} {
+				got, err := Loss(t.Context(), lib, c, a, fewer, 30)
+				if err != nil || math.Abs(got-want) > 0.03*want {
+					t.Errorf("Loss gives %.4f, %v; the engine %.4f over about the same examples", got, err, want)
+				}
+			}
 		})
 	}
 }

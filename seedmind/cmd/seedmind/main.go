@@ -5,6 +5,8 @@
 //	seedmind eval   [-model FILE] [-n N] [-handwritten FILE]        how good the model is, area by area
 //	seedmind corpus [-n N] [-family NAME] [-write]                  sizes, or examples of what it is taught
 //	seedmind ask    [-model FILE] JSON                              what the model writes for one message
+//	seedmind adapters      [-persona NAME] [-model FILE]            train the personas' adapters
+//	seedmind adapters-eval [-persona NAME] [-model FILE]            each adapter at each persona's work
 package main
 
 import (
@@ -26,12 +28,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 {
-		exit(batos.Errorf(batos.Invalid, "say what: train, eval, corpus or ask"))
+		exit(batos.Errorf(batos.Invalid, "say what: train, eval, corpus, ask, adapters or adapters-eval"))
 	}
-	commands := map[string]func(context.Context, []string) error{"train": train, "eval": eval, "corpus": corpus, "ask": ask}
+	commands := map[string]func(context.Context, []string) error{"train": train, "eval": eval, "corpus": corpus, "ask": ask, "adapters": adapters, "adapters-eval": adaptersEval}
 	run, ok := commands[os.Args[1]]
 	if !ok {
-		exit(batos.Errorf(batos.Invalid, "%q is none of train, eval, corpus, ask", os.Args[1]))
+		exit(batos.Errorf(batos.Invalid, "%q is none of train, eval, corpus, ask, adapters, adapters-eval", os.Args[1]))
 	}
 	exit(run(ctx, os.Args[2:]))
 }
