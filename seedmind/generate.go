@@ -39,21 +39,17 @@ const (
 func NewGenerator(c *Corpus, seed uint64) *Generator {
 	g := &Generator{c: c, seed: seed, held: func(m Meaning) bool { return m.Held }}
 	for _, f := range c.Families {
-		times := 3
+		times := f.weight()
 		switch {
 		case heldCell(f):
 			continue
-		case f.cell:
-			times = 1
 		case strings.HasPrefix(f.Name, "layout_two_"):
 			if fnv(f.Name)%6 != 0 {
 				continue // 225 pairs of views teach one thing
 			}
 			times = 1
-		case f.all != nil:
-			times = 8
 		case f.Name == "increment_by" || f.Name == "increment":
-			times = 6
+			times = 8
 		}
 		for range times {
 			g.families = append(g.families, f)
@@ -61,6 +57,31 @@ func NewGenerator(c *Corpus, seed uint64) *Generator {
 	}
 	g.displays = displays(g.families)
 	return g
+}
+
+// weight is how often a family comes: more often, the more it must find out
+// from the prompt.
+func (f *Family) weight() int {
+	switch {
+	case f.cell:
+		return 2
+	case f.all != nil:
+		return 10
+	}
+	most := 0
+	for _, form := range f.Forms {
+		n := len(form)
+		for _, s := range form {
+			n += len(s.Fields)
+			for _, field := range s.Fields {
+				if field.Role != "" {
+					n++ // which field has the role is to be seen from the slot
+				}
+			}
+		}
+		most = max(most, n)
+	}
+	return 3 + 2*min(max(0, most-1), 3)
 }
 
 // Sample gives the n-th example.
@@ -311,7 +332,7 @@ func itoa(i int) string {
 // fillers are words that people leave out or put in without meaning anything.
 var (
 	leftOut = []string{"the", "of", "to", "by", "a", "in", "from", "with"}
-	putIn   = []string{"the", "my", "a", "please", "now", "me", "this", "just", "do", "its"}
+	putIn   = []string{"the", "my", "a", "please", "now", "me", "this", "just", "do", "its", "your", "our", "their", "that", "currently", "really", "actually", "simply", "quickly", "kindly", "already", "again"}
 )
 
 // loosen leaves a small word out or puts one in.

@@ -43,6 +43,9 @@ var claimSeed = maphash.MakeSeed()
 func (c *Corpus) claim() {
 	c.claims = make(map[uint64]claim, 1<<20)
 	c.words = map[string]bool{}
+	for _, w := range putIn {
+		c.words[w] = true
+	}
 	for _, f := range c.Families {
 		for _, l := range f.Lines {
 			for _, place := range l {
