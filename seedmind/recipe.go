@@ -11,8 +11,8 @@ type Recipe struct {
 	BatchTokens, RowTokens   int // positions of a step, and of one packed row
 	HeadTokens               int // most supervised positions of a step
 	LR, FinalLR, WeightDecay float32
-	Warmup                   int // steps
-	BF16                     bool
+	Warmup                   int  // steps
+	BF16                     bool // multiply in BF16
 	Polish                   Polish
 }
 
@@ -30,9 +30,9 @@ type Polish struct {
 func Standard() Recipe {
 	return Recipe{
 		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
-		Steps: 5200, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
-		LR: 3e-3, FinalLR: 1e-4, WeightDecay: 0.05, Warmup: 150,
-		Polish: Polish{Steps: 1700, RowTokens: 192, HeadTokens: 1024, LR: 1.5e-3, FinalLR: 5e-5, Warmup: 50, Core: 12, Layouts: 120},
+		Steps: 12500, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
+		LR: 3e-3, FinalLR: 1e-3, WeightDecay: 0.05, Warmup: 150, BF16: true,
+		Polish: Polish{Steps: 4500, RowTokens: 192, HeadTokens: 768, LR: 1e-3, FinalLR: 3e-5, Warmup: 50, Core: 3, Layouts: 20},
 	}
 }
 

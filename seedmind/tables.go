@@ -10,7 +10,8 @@ import (
 
 // Sizes of the tokenizer.
 const (
-	mergedPieces  = 320  // runs of code that are one entry
+	mergedPieces  = 320  // runs of code that are one entry, at most
+	vocabulary    = 3072 // entries: the trainer multiplies fastest by multiples of 256
 	tableSamples  = 6000 // examples that the pieces are counted in
 	fewestSeen    = 14   // times a word is there to be an entry
 	longestPiece  = 40   // bytes
@@ -65,8 +66,13 @@ func (c *Corpus) Tables() mind.SeedTables {
 	for _, w := range t.Words {
 		add("_" + w)
 	}
+	room := vocabulary - len(t.Pieces) - len(t.Parts) - mind.SeedFirstPiece
 	for _, p := range c.codePieces() {
-		add(p)
+		before := len(t.Pieces)
+		if room > 0 {
+			add(p)
+		}
+		room -= len(t.Pieces) - before
 	}
 	things := map[string]bool{}
 	for _, w := range c.Things {

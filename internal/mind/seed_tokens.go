@@ -22,6 +22,9 @@ var seedKinds = []Kind{Method, Plan, Requirements, Describe, Layout, Tests}
 // seedBytes is the entry of byte 0.
 var seedBytes = seedTask + int32(len(seedKinds))
 
+// SeedFirstPiece is the number of entries before the pieces.
+var SeedFirstPiece = int(seedBytes) + 256
+
 // SeedTokenizer turns text into entries of a vocabulary: at each place the
 // longest piece that fits, else a single byte. A piece that begins or ends
 // with a letter fits only where no further letter touches it, so words stay
