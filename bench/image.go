@@ -530,7 +530,7 @@ func packs(ctx context.Context, dir string, emit func(Figure)) error {
 		return err
 	}
 	defer im.Close()
-	objects := sized(10_000, 100_000)
+	const objects = 100_000
 	oids, err := things(ctx, im, objects)
 	if err != nil {
 		return err

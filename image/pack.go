@@ -9,6 +9,7 @@ import (
 	"batos"
 	"batos/image/store"
 	"batos/image/store/logstore"
+	"batos/internal/codec"
 	"batos/internal/vfs"
 	"batos/object"
 )
@@ -19,12 +20,42 @@ type PackOptions struct {
 	// branches and backups hold it back.
 	Before batos.TID
 	// Keep is asked about past states of objects that could go; true keeps
-	// them. It must not use the image. Nil keeps none.
-	Keep func(*object.State) bool
+	// them. It must not use the image, nor hold on to what it is shown. Nil
+	// keeps none.
+	Keep func(*Past) bool
 	// Forget also removes what is otherwise kept for ever: every source that a
 	// method ever had, and what Keep wants.
 	Forget bool
 	DryRun bool // only count
+	// Progress, unless nil, is told now and then how far the work came.
+	Progress func(store.PackProgress)
+}
+
+// Past is a past state of an object, of which only what is asked for is
+// decoded.
+type Past struct {
+	data []byte
+	err  error
+}
+
+// Protection is the object's.
+func (p *Past) Protection() object.Protection {
+	o, err := codec.OutlineOf(p.data)
+	p.err = errors.Join(p.err, err)
+	return o.Protection
+}
+
+// Slot gives the value of a slot of the object's own.
+func (p *Past) Slot(name string) (v object.Value, ok bool) {
+	o, err := codec.OutlineOf(p.data)
+	for err == nil && o.Next() {
+		if string(o.Name) == name {
+			v, err = codec.DecodeValue(o.Value)
+			break
+		}
+	}
+	p.err = errors.Join(p.err, err)
+	return v, v != nil
 }
 
 // Pack gives back the space of revisions that no moment from o.Before on can
@@ -42,7 +73,7 @@ func (im *Image) Pack(ctx context.Context, o PackOptions) (store.PackReport, err
 	if !ok {
 		return store.PackReport{}, batos.Errorf(batos.Invalid, "this store cannot be packed")
 	}
-	so := store.PackOptions{Before: o.Before, DryRun: o.DryRun}
+	so := store.PackOptions{Before: o.Before, DryRun: o.DryRun, Progress: o.Progress}
 	k := &keeper{keep: o.Keep, first: map[methodKey]batos.TID{}}
 	if !o.Forget {
 		so.Keep = k.wants
@@ -53,7 +84,7 @@ func (im *Image) Pack(ctx context.Context, o PackOptions) (store.PackReport, err
 
 // keeper decides what pack leaves.
 type keeper struct {
-	keep  func(*object.State) bool
+	keep  func(*Past) bool
 	first map[methodKey]batos.TID // the revision that keeps a source
 	err   error
 }
@@ -64,32 +95,54 @@ type methodKey struct {
 }
 
 // wants reports whether a past revision stays. It gives the same answer when
-// it is asked again.
+// it is asked again. It sees very many, so that it decodes nothing but methods.
 func (k *keeper) wants(_ []byte, r *store.Revision) bool {
 	if r.Delete {
 		return false
 	}
-	rev, err := decode(*r)
-	if err != nil {
-		k.err = errors.Join(k.err, err)
-		return true // what cannot be read is not thrown away
-	}
-	if rev.state == nil {
+	kind, err := codec.KindOf(r.Data)
+	if err == nil && kind != codec.KindObject {
 		return false
 	}
-	wants := k.keep != nil && k.keep(rev.state)
-	for _, sl := range rev.state.Slots() {
-		m, ok := sl.Value.(*object.Method)
-		if !ok {
+	wants := false
+	if err == nil {
+		wants, err = k.object(r)
+	}
+	if err != nil {
+		k.err = errors.Join(k.err, batos.Errorf(batos.CodeOf(err), "object %s as of %s: %w", r.OID, r.TID, err))
+		return true // what cannot be read is not thrown away
+	}
+	return wants
+}
+
+func (k *keeper) object(r *store.Revision) (wants bool, err error) {
+	if k.keep != nil {
+		p := Past{data: r.Data}
+		wants = k.keep(&p)
+		if p.err != nil {
+			return false, p.err
+		}
+	}
+	o, err := codec.OutlineOf(r.Data)
+	if err != nil {
+		return false, err
+	}
+	for o.Next() {
+		if !codec.IsMethod(o.Value) {
 			continue
 		}
-		key := methodKey{r.OID, sha256.Sum256([]byte(sl.Name + "\x00" + m.Source))}
+		v, err := codec.DecodeValue(o.Value)
+		if err != nil {
+			return false, err
+		}
+		m := v.(*object.Method) // IsMethod says so
+		key := methodKey{r.OID, sha256.Sum256([]byte(string(o.Name) + "\x00" + m.Source))}
 		if _, known := k.first[key]; !known {
 			k.first[key] = r.TID
 		}
 		wants = wants || k.first[key] == r.TID
 	}
-	return wants
+	return wants, o.Err()
 }
 
 // Backup brings the backup in the folder dir up to date, or begins one there,

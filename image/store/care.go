@@ -35,6 +35,15 @@ type PackOptions struct {
 	Keep func(meta []byte, r *Revision) bool
 	// DryRun only counts.
 	DryRun bool
+	// Progress, unless nil, is told now and then how far the work came. It
+	// must not call the store.
+	Progress func(PackProgress)
+}
+
+// PackProgress is how far Pack came.
+type PackProgress struct {
+	Done, Total int64 // bytes of log
+	Revisions   int64 // removed so far, or to be removed
 }
 
 // PackReport says what Pack removed, or would remove.

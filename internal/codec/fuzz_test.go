@@ -46,6 +46,11 @@ func FuzzDecode(f *testing.F) {
 		}
 		if s, err := DecodeState(b); err == nil {
 			same("state", EncodeState(s))
+			sameOutline(t, b, s)
+		} else if o, err := OutlineOf(b); err == nil {
+			for o.Next() { // must not panic
+				IsMethod(o.Value)
+			}
 		}
 		if args, kwargs, err := DecodeArgs(b); err == nil && len(b) > 0 {
 			same("arguments", EncodeArgs(args, kwargs))

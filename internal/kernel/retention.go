@@ -51,8 +51,8 @@ func Pack(ctx context.Context, im *image.Image, o PackOptions) (PackReport, erro
 }
 
 // keptForEver reports whether a past state is a part of how methods came to be.
-func keptForEver(s *object.State) bool {
-	if s.Protection != object.Sealed {
+func keptForEver(s *image.Past) bool {
+	if s.Protection() != object.Sealed {
 		return false
 	}
 	v, _ := s.Slot("kind")

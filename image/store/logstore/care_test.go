@@ -544,3 +544,26 @@ func TestCareEnds(t *testing.T) {
 	_, err = s.Backup(t.Context(), "/backup")
 	wantCode(t, err, batos.Cancelled)
 }
+
+// TestPackTellsHowFarItCame: progress only grows, and comes near the end.
+func TestPackTellsHowFarItCame(t *testing.T) {
+	s := open(t, vfs.NewMem(), "/image", logstore.Options{SegmentBytes: 16 << 20})
+	defer s.Close()
+	base := batos.TID(0)
+	for range 40 {
+		tid, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: 1, Base: base, Data: make([]byte, 1<<20)}}})
+		must(t, err)
+		base = tid
+	}
+	var seen []store.PackProgress
+	_, err := s.Pack(t.Context(), store.PackOptions{Before: base, Progress: func(p store.PackProgress) { seen = append(seen, p) }})
+	must(t, err)
+	for i, p := range seen {
+		if p.Done > p.Total || i > 0 && (p.Done <= seen[i-1].Done || p.Revisions < seen[i-1].Revisions) {
+			t.Fatalf("progress %d is %+v in %+v", i, p, seen)
+		}
+	}
+	if n := len(seen); n < 5 || seen[n-1].Done < seen[n-1].Total*3/4 {
+		t.Fatalf("progress was %+v", seen)
+	}
+}

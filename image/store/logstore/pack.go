@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"time"
 
 	"batos"
 	"batos/image/store"
@@ -37,6 +39,10 @@ type packing struct {
 	live map[store.BlobHash]bool // blobs that what stays refers to
 	done uint64                  // the index file reaches at least to here
 	bare bool                    // there are no blobs to look for
+	told uint64                  // the progress that was told last, as a position
+	work time.Time               // when this stretch of work began
+	end  uint64                  // of the log then
+	past store.Revision          // what Keep is shown
 }
 
 // oldRev is the newest old revision of an object that stays, so far.
@@ -90,20 +96,23 @@ func (p *packing) run(ctx context.Context) error {
 	p.choose()
 	for i := 0; i < len(s.segs.all()); i++ {
 		seg := s.segs.all()[i]
-		plan, err := p.plan(ctx, seg)
+		if seg == s.segs.last() && !p.o.DryRun {
+			probe, err := p.plan(ctx, seg, true)
+			if err != nil {
+				return err
+			}
+			if probe != nil && probe.gone > 0 {
+				if err := s.roll(); err != nil {
+					return err
+				}
+			}
+		}
+		plan, err := p.plan(ctx, seg, false)
 		if err != nil {
 			return err
 		}
 		if plan == nil {
 			break
-		}
-		if plan.gone > 0 && seg == s.segs.last() && !p.o.DryRun {
-			if err := s.roll(); err != nil {
-				return err
-			}
-			if plan, err = p.plan(ctx, seg); err != nil { // with what was committed meanwhile
-				return err
-			}
 		}
 		smaller := int64(plan.end-seg.base) - plan.size
 		if seg.packed != nil {
@@ -171,8 +180,8 @@ type stub struct {
 }
 
 // plan decides about every record of a segment; nil if there is nothing to
-// decide.
-func (p *packing) plan(ctx context.Context, seg *segment) (*plan, error) {
+// decide. A probe ends at the first that is not to stay.
+func (p *packing) plan(ctx context.Context, seg *segment, probe bool) (*plan, error) {
 	s := p.s
 	out := &plan{end: min(s.segmentEnd(seg), s.idx.now().end), stubs: map[int]stub{}, old: map[batos.OID]oldRev{}, heirs: map[batos.OID]int{}}
 	if out.end <= seg.base+segmentHeader {
@@ -180,36 +189,41 @@ func (p *packing) plan(ctx context.Context, seg *segment) (*plan, error) {
 	}
 	out.size = segmentHeader + packedTrailer
 	lastGoes := false
+	p.work = time.Now()
 	err := s.walkTo(ctx, seg.base, out.end, func(t *txn) (bool, error) {
-		if err := s.going(ctx); err != nil {
+		if err := p.pause(ctx); err != nil {
 			return false, err
 		}
 		if t.tid > p.report.Before && out.gone == 0 && p.bare {
 			lastGoes = false
 			return false, nil // nothing goes from here on
 		}
+		p.progress(seg, t.pos, 0)
 		gone, size := out.gone, int64(0)
 		stay := t.records == 0 && t.gone == 0
-		_, err := t.each(s.seed, func(pos uint64, r *record) error {
+		err := t.scan(s.seed, func(pos uint64, r rawRecord) error {
 			f, err := p.fate(out, t, pos, r)
 			if err != nil {
 				return err
 			}
 			out.fates = append(out.fates, f)
-			switch {
-			case f == stays:
-				size += itemHeader + int64(len(r.raw))
-			case f == leavesStub:
+			switch f {
+			case stays:
+				size += itemHeader + int64(len(r))
+			case leavesStub:
 				size += itemHeader + stubSize
 			}
 			stay = stay || f != goes
-			if f != stays && !r.stub {
+			if f != stays && !r.stub() {
 				out.gone++
 			}
 			return nil
 		})
 		if err != nil {
 			return false, p.damage(t, err)
+		}
+		if probe && out.gone > 0 {
+			return false, nil
 		}
 		out.lastTxn, lastGoes = t.pos, !stay && (out.gone > gone || t.gone > 0)
 		if lastGoes {
@@ -237,37 +251,82 @@ func (p *packing) damage(t *txn, err error) error {
 	return err
 }
 
+// stretch is how long pack works before it lets writers go first for
+// as long again.
+const stretch = 2 * time.Millisecond
+
+// pause leaves half of the time to the writers, if there are any, and reports
+// why the work has to end now. A pack is never urgent.
+func (p *packing) pause(ctx context.Context) error {
+	if err := p.s.going(ctx); err != nil {
+		return err
+	}
+	worked := time.Since(p.work)
+	if worked < stretch {
+		return nil
+	}
+	end := p.s.idx.now().end
+	if end != p.end {
+		select {
+		case <-time.After(min(worked, 5*stretch)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	p.work, p.end = time.Now(), end
+	return nil
+}
+
+// progress tells how far the work on a segment came: pass 0 is the plan, pass
+// 1 the copy, each half of it.
+func (p *packing) progress(seg *segment, pos uint64, pass uint64) {
+	if p.o.Progress == nil {
+		return
+	}
+	end := p.s.idx.now().end
+	half := (min(p.s.segmentEnd(seg), end) - seg.base) / 2
+	at := seg.base + pass*half + (pos-seg.base)/2
+	if at < p.told+progressEvery {
+		return
+	}
+	p.told = at
+	p.o.Progress(store.PackProgress{Done: int64(at), Total: int64(end), Revisions: p.report.Revisions})
+}
+
+// progressEvery is the distance in bytes of log between two calls of Progress.
+const progressEvery = 4 << 20
+
 // fate decides about one record and notes in the plan what that means for
 // newer ones of the object.
-func (p *packing) fate(out *plan, t *txn, pos uint64, r *record) (fate, error) {
-	old, hasOld := out.old[r.OID]
+func (p *packing) fate(out *plan, t *txn, pos uint64, r rawRecord) (fate, error) {
+	oid, since := r.oid(), r.tid()
+	old, hasOld := out.old[oid]
 	if !hasOld {
-		old, hasOld = p.old[r.OID]
+		old, hasOld = p.old[oid]
 	}
 	stay := func() (fate, error) {
-		delete(out.heirs, r.OID)
-		for _, h := range r.Blobs {
-			p.live[h] = true
+		delete(out.heirs, oid)
+		for i := range r.blobs() {
+			p.live[r.blob(i)] = true
 		}
 		return stays, nil
 	}
-	since := r.TID
 	switch {
-	case r.TID > p.report.Before:
+	case since > p.report.Before:
 		return stay()
-	case r.stub:
-		since = stubSince(r)
+	case r.stub():
+		since = r.since()
 	default:
-		at, err := p.visible(r.OID)
+		at, err := p.visible(oid)
 		if err != nil {
 			return stays, err
 		}
-		if at == pos && (!r.Delete || hasOld) {
+		if at == pos && (!r.deleted() || hasOld) {
 			return stay()
 		}
-		if at != pos && !r.Delete && p.o.Keep != nil && p.o.Keep(t.rawMeta(), &r.Revision) {
+		if at != pos && !r.deleted() && p.o.Keep != nil && p.o.Keep(t.rawMeta(), r.revision(&p.past)) {
 			out.kept++
-			out.old[r.OID] = oldRev{pos: pos}
+			out.old[oid] = oldRev{pos: pos}
 			return stay()
 		}
 	}
@@ -277,11 +336,11 @@ func (p *packing) fate(out *plan, t *txn, pos uint64, r *record) (fate, error) {
 	if old.since == 0 || since < old.since {
 		old.since = since
 	}
-	out.old[r.OID] = old
-	if i, ok := out.heirs[r.OID]; ok { // its newer neighbour goes too
+	out.old[oid] = old
+	if i, ok := out.heirs[oid]; ok { // its newer neighbour goes too
 		out.fates[i] = goes
 	}
-	out.heirs[r.OID] = len(out.fates)
+	out.heirs[oid] = len(out.fates)
 	out.stubs[len(out.fates)] = stub{old.pos, old.since}
 	return leavesStub, nil
 }
@@ -363,23 +422,34 @@ func (p *packing) copy(ctx context.Context, seg *segment, plan *plan, w *packedW
 	var items []byte
 	var places []fence // of the items, counted from the first
 	return s.walkTo(ctx, seg.base, plan.end, func(t *txn) (bool, error) {
-		if err := s.going(ctx); err != nil {
+		if err := p.pause(ctx); err != nil {
 			return false, err
+		}
+		p.progress(seg, t.pos, 1)
+		fates := plan.fates[n : n+int(t.records)]
+		if len(fates) > 0 && t.pos != plan.lastTxn && !slices.ContainsFunc(fates, func(f fate) bool { return f != goes }) {
+			n += len(fates)
+			plan.txns++
+			return true, nil
 		}
 		items, places = items[:0], places[:0]
 		h := t.header
 		h.records = 0
-		meta, err := t.each(s.seed, func(pos uint64, r *record) error {
-			f := plan.fates[n]
+		err := t.scan(s.seed, func(pos uint64, r rawRecord) error {
+			f := fates[0]
+			fates = fates[1:]
 			n++
-			left := r.raw
-			if f != stays && !r.stub {
+			if f != stays && !r.stub() {
 				h.gone++
 			}
-			switch f {
-			case goes:
+			if f == goes {
 				return nil
-			case leavesStub:
+			}
+			if !r.intact(s.seed) {
+				return errBad
+			}
+			left := []byte(r)
+			if f == leavesStub {
 				left = appendStub(nil, r, plan.stubs[n-1], s.seed)
 			}
 			places = append(places, fence{pos, int64(len(items))})
@@ -395,7 +465,7 @@ func (p *packing) copy(ctx context.Context, seg *segment, plan *plan, w *packedW
 			plan.txns++
 			return true, nil
 		}
-		return true, w.transaction(&h, meta, items, places)
+		return true, w.transaction(&h, t.rawMeta(), items, places)
 	})
 }
 

@@ -238,10 +238,10 @@ func (p *packed) record(f vfs.File, pos uint64, seed uint32) ([]byte, error) {
 const stubSize = recordHeader + 8
 
 // appendStub encodes what r leaves.
-func appendStub(b []byte, r *record, s stub, seed uint32) []byte {
+func appendStub(b []byte, r rawRecord, s stub, seed uint32) []byte {
 	at := len(b)
-	w := store.Write{OID: r.OID, Data: le.AppendUint64(nil, uint64(s.since))}
-	b = appendRecord(b, &w, r.TID, s.prev, &lineage{number: r.number}, seed)
+	w := store.Write{OID: r.oid(), Data: le.AppendUint64(nil, uint64(s.since))}
+	b = appendRecord(b, &w, r.tid(), s.prev, &lineage{number: r.number()}, seed)
 	le.PutUint32(b[at+4:], flagStub)
 	le.PutUint32(b[at:], crc32.Update(seed, castagnoli, b[at+4:]))
 	return b
