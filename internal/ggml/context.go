@@ -291,19 +291,37 @@ func (c *Context) seqOK(seq int) bool { return seq >= 0 && seq < c.nSeq }
 // adapters in force: keep them under a key that names all of these, because
 // the library mixes states of different adapters without a word.
 func (c *Context) State(seq int) ([]byte, error) {
-	if !c.seqOK(seq) {
-		return nil, batos.Errorf(batos.Invalid, "there is no sequence %d", seq)
-	}
-	n := c.model.lib.c.stateSize(c.p, int32(seq))
-	if n == 0 {
-		return nil, batos.Errorf(batos.Offline, "engine: the state of sequence %d cannot be read", seq)
+	n, err := c.StateSize(seq)
+	if err != nil {
+		return nil, err
 	}
 	buf := make([]byte, n)
-	got := c.model.lib.c.stateGet(c.p, &buf[0], n, int32(seq))
-	if got == 0 || got > n {
-		return nil, batos.Errorf(batos.Offline, "engine: the state of sequence %d cannot be read", seq)
+	return buf, c.StateInto(seq, buf)
+}
+
+// StateSize is the length of [Context.State] now.
+func (c *Context) StateSize(seq int) (int, error) {
+	if !c.seqOK(seq) {
+		return 0, batos.Errorf(batos.Invalid, "there is no sequence %d", seq)
 	}
-	return buf[:got], nil
+	n := c.model.lib.c.stateSize(c.p, int32(seq))
+	if n == 0 || n > math.MaxInt {
+		return 0, batos.Errorf(batos.Offline, "engine: the state of sequence %d cannot be read", seq)
+	}
+	return int(n), nil
+}
+
+// StateInto is State into a buffer of exactly [Context.StateSize] bytes.
+func (c *Context) StateInto(seq int, buf []byte) error {
+	if n, err := c.StateSize(seq); err != nil {
+		return err
+	} else if n != len(buf) {
+		return batos.Errorf(batos.Invalid, "a state of %d bytes does not fit a buffer of %d", n, len(buf))
+	}
+	if got := c.model.lib.c.stateGet(c.p, &buf[0], uint64(len(buf)), int32(seq)); got != uint64(len(buf)) {
+		return batos.Errorf(batos.Offline, "engine: the state of sequence %d cannot be read", seq)
+	}
+	return nil
 }
 
 // SetState puts bytes from [Context.State] into a sequence, replacing what it

@@ -46,6 +46,36 @@ type Memory struct {
 	Device   int64 // of the part that lies on an accelerator; 0 without one
 }
 
+// PrefixHost is an engine that keeps the computed state of prompt beginnings,
+// a persona's system prompt above all, and puts it back instead of computing
+// it again. It keeps and drops by itself, within a bound; these methods are
+// for whoever wants a state to outlive the engine's process. They are safe for
+// concurrent use.
+//
+// A state belongs to one model, adapter, engine release, kind of processor and
+// sequence of tokens, and is never used for another.
+type PrefixHost interface {
+	// Prefixes lists what is kept, last used first.
+	Prefixes(ctx context.Context) ([]Prefix, error)
+	// SavePrefix writes the state of that key into f, a regular file or
+	// memfd open for writing, from its beginning to its end. The error is
+	// not_found if it is no longer kept.
+	SavePrefix(ctx context.Context, key string, f *os.File) error
+	// RestorePrefix keeps what SavePrefix wrote into f. The engine trusts
+	// these bytes with its life, so the caller has kept them where nobody
+	// else writes. The error is invalid if they were computed by another
+	// engine or model, corrupt if they are damaged, limit if there is no room.
+	RestorePrefix(ctx context.Context, f *os.File) (Prefix, error)
+}
+
+// Prefix is a kept beginning of prompts.
+type Prefix struct {
+	Key     string // hex; names all that the state depends on
+	Adapter string // content hash; "" is the base model
+	Tokens  int
+	Bytes   int64
+}
+
 // Embedder is an engine that turns texts into vectors.
 type Embedder interface {
 	// Embed gives one vector for each text, of the same length and of unit

@@ -31,6 +31,11 @@ type Config struct {
 	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
 	Contexts  int    // requests computed side by side; 0: one for a large model, else one for each core, at most four
 
+	// Prefixes bounds the bytes of prompt beginnings whose state is kept, such
+	// as the personas' system prompts; 0: 256 MiB or an eighth of the free
+	// memory, whichever is less; negative: none.
+	Prefixes int64
+
 	Queue   int           // most requests waiting; 0: 256
 	Timeout time.Duration // most that one request may compute; 0: 10 minutes
 	Grace   time.Duration // how long a cancelled child may take to stop before it is killed; 0: 3 s
@@ -46,10 +51,11 @@ type Config struct {
 const smallModel = 200_000_000
 
 const (
-	defaultContext = 8192
-	defaultQueue   = 256
-	defaultTimeout = 10 * time.Minute
-	defaultGrace   = 3 * time.Second
+	defaultContext  = 8192
+	defaultPrefixes = 256 << 20
+	defaultQueue    = 256
+	defaultTimeout  = 10 * time.Minute
+	defaultGrace    = 3 * time.Second
 )
 
 // complete fills in defaults; f is the header of the model.
@@ -84,6 +90,12 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 	if c.Context > trained {
 		return c, batos.Errorf(batos.Invalid, "a context of %d tokens was asked for, model %s was trained for %d", c.Context, c.ModelPath, trained)
 	}
+	if c.Prefixes == 0 {
+		c.Prefixes = defaultPrefixes
+		if free := availableMemory(); free > 0 {
+			c.Prefixes = min(c.Prefixes, free/8)
+		}
+	}
 	if c.Queue <= 0 {
 		c.Queue = defaultQueue
 	}
@@ -108,7 +120,7 @@ func (c Config) parallel() int { return max(1, runtime.NumCPU()/c.Threads) }
 // graceOf is how long a child may take to stop a call. Loading cannot be
 // interrupted, and a slow disk is no reason to lose a child.
 func (c Config) graceOf(o op) time.Duration {
-	if o == opLoad {
+	if o.hasFile() {
 		return max(c.Grace, time.Minute)
 	}
 	return c.Grace

@@ -27,6 +27,11 @@
 // whether its prefix was cached or not, and a result depends neither on what
 // was asked before nor on the context that computes it.
 //
+// The state of a chat's system prompt, and of other beginnings that come a
+// second time, is copied out of the cache and put back instead of computed
+// again, whichever context it is for; [Engine.SavePrefix] and
+// [Engine.RestorePrefix] carry one over to another process.
+//
 // # Adapters
 //
 // [Engine.LoadAdapter] sends an open file over the sockets; the child reads it

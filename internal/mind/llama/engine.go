@@ -46,6 +46,7 @@ var (
 	_ mind.Streamer    = (*Engine)(nil)
 	_ mind.Embedder    = (*Engine)(nil)
 	_ mind.AdapterHost = (*Engine)(nil)
+	_ mind.PrefixHost  = (*Engine)(nil)
 )
 
 // Open validates the model file, starts a child and waits until it has loaded
@@ -428,7 +429,7 @@ func (e *Engine) up(ctx context.Context) (*child, error) {
 	}
 	e.cfg.Progress(Loading, 0)
 	_, err = c.call(ctx, e.cfg.Grace, call{Op: opOpen, Open: &openArgs{
-		LibDir: e.cfg.LibDir, ModelPath: e.cfg.ModelPath, Threads: e.cfg.Threads, Context: e.cfg.Context,
+		LibDir: e.cfg.LibDir, ModelPath: e.cfg.ModelPath, ModelHash: e.cfg.ModelHash, Prefixes: e.cfg.Prefixes, Threads: e.cfg.Threads, Context: e.cfg.Context,
 		Contexts: e.cfg.Contexts, Parallel: e.cfg.parallel(), EmbedsOnly: e.info.EmbedsOnly,
 	}}, func(r reply) { e.cfg.Progress(Loading, r.Fraction) })
 	if err == nil {

@@ -59,7 +59,7 @@ func (s *session) generate(ctx context.Context, r mind.Request, tell func(string
 	}()
 
 	res := &mind.Result{PromptTokens: len(prompt), Stop: mind.StopLength}
-	if res.CachedTokens, err = s.prefill(ctx, sl, pieces); err != nil {
+	if res.CachedTokens, err = s.prefill(ctx, sl, pieces, head); err != nil {
 		sl.forget()
 		return nil, err
 	}
@@ -142,30 +142,60 @@ func length(pieces []piece) int {
 }
 
 // prefill makes the cache hold exactly the prompt, computed piece by piece,
-// and says how many tokens it did not have to compute. The last piece is
-// always computed: its logits are needed.
-func (s *session) prefill(ctx context.Context, sl *slot, prompt []piece) (reused int, err error) {
+// and says how many tokens it did not have to compute: because the context
+// holds them still, or because their state was kept. The last piece is always
+// computed: its logits are needed.
+func (s *session) prefill(ctx context.Context, sl *slot, prompt []piece, head int) (reused int, err error) {
 	last := len(prompt) - 1
+	keys := s.prefixes.keys(sl.active, prompt)
 	from := common(sl.cached, prompt[:last])
+	if k, n := s.prefixes.longest(keys[:last], from); k != nil {
+		sl.forget()
+		err := sl.ctx.SetState(0, k.state)
+		s.prefixes.release(k)
+		if err == nil {
+			sl.cached, from = slices.Clone(prompt[:n]), n
+		} else { // then it is computed
+			sl.forget()
+			from = 0
+		}
+	}
 	sl.cached = sl.cached[:from:from]
 	reused = length(sl.cached)
 	if !sl.ctx.Remove(0, reused, -1) { // a memory that only forgets whole sequences
 		sl.forget()
 		from, reused = 0, 0
 	}
+	whole := 0 // pieces of the head
+	for n := 0; whole < last && n < head; whole++ {
+		n += len(prompt[whole])
+	}
+	keep := s.prefixes.worth(keys, whole)
 	pos := reused
-	for i, p := range prompt[from:] {
-		items := make([]ggml.Item, len(p))
-		for k, t := range p {
-			items[k] = ggml.Item{Token: t, Pos: pos + k, Output: from+i == last && k == len(p)-1}
+	for i := from; i <= last; i++ {
+		items := make([]ggml.Item, len(prompt[i]))
+		for k, t := range prompt[i] {
+			items[k] = ggml.Item{Token: t, Pos: pos + k, Output: i == last && k == len(items)-1}
 		}
 		if err := s.decode(ctx, sl, items); err != nil {
 			return 0, err
 		}
-		sl.cached = append(sl.cached, p)
-		pos += len(p)
+		sl.cached = append(sl.cached, prompt[i])
+		pos += len(items)
+		if i+1 == keep {
+			s.keep(sl, keys[i])
+		}
 	}
 	return reused, nil
+}
+
+// keep puts the state of a context aside, if there is room; a request does not
+// fail over it.
+func (s *session) keep(sl *slot, key prefixKey) {
+	size, err := sl.ctx.StateSize(0)
+	if err == nil {
+		_ = s.prefixes.put(key, sl.active, sl.cached, size, func(b []byte) error { return sl.ctx.StateInto(0, b) })
+	}
 }
 
 // prompt makes tokens of a request's text, chat or tokens. The first head of

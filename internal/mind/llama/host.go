@@ -164,11 +164,7 @@ func (e *Engine) UnloadAdapter(ctx context.Context, hash string) error {
 // Memory asks the child, and tells caches and scratch memory apart by what a
 // cache of the model's shape takes.
 func (e *Engine) Memory(ctx context.Context) (mind.Memory, error) {
-	ctx, done := e.bound(ctx)
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
-	defer cancel()
-	rep, err := e.ask(ctx, call{Op: opMemory}, nil, nil)
+	rep, err := e.quick(ctx, call{Op: opMemory})
 	if err != nil {
 		return mind.Memory{}, err
 	}
@@ -179,6 +175,39 @@ func (e *Engine) Memory(ctx context.Context) (mind.Memory, error) {
 	m.KV = min(e.need.caches, m.Compute)
 	m.Compute -= m.KV
 	return m, nil
+}
+
+// Prefixes asks the child.
+func (e *Engine) Prefixes(ctx context.Context) ([]mind.Prefix, error) {
+	rep, err := e.quick(ctx, call{Op: opPrefixes})
+	return rep.Prefixes, err
+}
+
+// SavePrefix lets the child write into f.
+func (e *Engine) SavePrefix(ctx context.Context, key string, f *os.File) error {
+	_, err := e.quick(ctx, call{Op: opSave, Hash: key, file: f})
+	return err
+}
+
+// RestorePrefix lets the child read from f.
+func (e *Engine) RestorePrefix(ctx context.Context, f *os.File) (mind.Prefix, error) {
+	rep, err := e.quick(ctx, call{Op: opRestore, file: f})
+	if err != nil {
+		return mind.Prefix{}, err
+	}
+	if len(rep.Prefixes) != 1 {
+		return mind.Prefix{}, batos.Errorf(batos.Offline, "the engine answered something else")
+	}
+	return rep.Prefixes[0], nil
+}
+
+// quick asks what does not wait for generations.
+func (e *Engine) quick(ctx context.Context, m call) (reply, error) {
+	ctx, done := e.bound(ctx)
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)
+	defer cancel()
+	return e.ask(ctx, m, nil, nil)
 }
 
 // reheat gives a new child what the last one held. An adapter that the child

@@ -14,6 +14,7 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/mind"
 )
 
 // Serve is the whole life of `batos engine serve`: it answers calls on the
@@ -84,7 +85,7 @@ func (s *server) read() error {
 			return err
 		}
 		var missing error
-		if m.Op == opLoad {
+		if m.Op.hasFile() {
 			m.file, missing = box.take()
 		}
 		switch {
@@ -161,6 +162,16 @@ func (s *server) do(ctx context.Context, ses *session, m call) reply {
 		r.Hot, err = ses.loadAdapter(ctx, m.Hash, m.file)
 	case m.Op == opUnload:
 		err = ses.unloadAdapter(ctx, m.Hash)
+	case m.Op == opPrefixes:
+		r.Prefixes = ses.prefixes.list()
+	case m.Op == opSave, m.Op == opRestore:
+		var p mind.Prefix
+		if m.Op == opSave {
+			p, err = ses.prefixes.save(m.Hash, m.file)
+		} else {
+			p, err = ses.prefixes.restore(m.file)
+		}
+		r.Prefixes = []mind.Prefix{p}
 	case m.Op == opMemory:
 		r.Memory = ses.memory()
 	default:

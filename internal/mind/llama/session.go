@@ -2,6 +2,7 @@ package llama
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -38,6 +39,7 @@ type session struct {
 	clock    uint64
 
 	embedding *embedder
+	prefixes  *prefixes
 }
 
 // slot is one context. Who took it owns it; an idle one is the session's.
@@ -83,6 +85,7 @@ func openSession(a openArgs, progress func(float64)) (*session, error) {
 		adapters: map[string]*hotAdapter{},
 	}
 	s.embedding = newEmbedder(m, a)
+	s.prefixes = newPrefixes(fmt.Sprintf("%s %s, model %s, %d threads", ggml.Version, mappedCPU(), a.ModelHash, a.Threads), a.Prefixes)
 	before := lib.Allocated()
 	if !a.EmbedsOnly {
 		for range a.Contexts {
@@ -236,7 +239,7 @@ func (s *session) unloadAdapter(ctx context.Context, hash string) error {
 // memory measures: contexts by what the allocator gave out for them, adapters
 // by their tensors, the process by the system's count.
 func (s *session) memory() *mind.Memory {
-	m := &mind.Memory{Model: int64(s.model.Size()), Compute: s.work + s.embedding.work(), Resident: resident()}
+	m := &mind.Memory{Model: int64(s.model.Size()), Compute: s.work + s.embedding.work(), Prefixes: s.prefixes.held(), Resident: resident()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for hash, hot := range s.adapters {

@@ -40,9 +40,15 @@ const (
 	opLoad     op = "load"     // hold the adapter in the file as the one of that hash
 	opUnload   op = "unload"   // free the adapter of that hash
 	opMemory   op = "memory"   // what is held
+	opPrefixes op = "prefixes" // what prefix states are kept
+	opSave     op = "save"     // write the kept prefix of that key into the file
+	opRestore  op = "restore"  // keep what opSave wrote
 	opCancel   op = "cancel"   // stop the call of that ID; has no reply of its own
 	opProbe    op = "probe"    // load the library only, and tell about it
 )
+
+// hasFile reports whether calls of this kind carry a file.
+func (o op) hasFile() bool { return o == opLoad || o == opSave || o == opRestore }
 
 type call struct {
 	ID      uint64
@@ -58,7 +64,10 @@ type call struct {
 }
 
 type openArgs struct {
-	LibDir, ModelPath  string
+	LibDir             string
+	ModelPath          string
+	ModelHash          string
+	Prefixes           int64 // bytes
 	Threads, Context   int
 	Contexts, Parallel int
 	EmbedsOnly         bool
@@ -78,6 +87,7 @@ type reply struct {
 	Vectors  [][]float32      `msgpack:",omitempty"`
 	Hot      *mind.HotAdapter `msgpack:",omitempty"`
 	Memory   *mind.Memory     `msgpack:",omitempty"`
+	Prefixes []mind.Prefix    `msgpack:",omitempty"`
 	Library  *Library         `msgpack:",omitempty"`
 }
 
