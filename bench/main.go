@@ -84,6 +84,7 @@ var suites = []suite{
 	{"image.past", pastReads},
 	{"image.pack", packs},
 	{"image.blob", blobs},
+	{"bridge", bridges},
 	{"mission", missions},
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -222,6 +223,9 @@ func (p *Peer) writer() error {
 				return slow(err)
 			}
 			waiting++
+			if len(p.out) == 0 {
+				runtime.Gosched() // answers that are ready go out in one write
+			}
 			if len(p.out) > 0 {
 				continue
 			}
