@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	nethttp "net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,8 @@ import (
 	"batos/internal/door/bridge"
 	"batos/internal/door/cli"
 	"batos/internal/door/http"
+	"batos/internal/door/mcp"
+	"batos/internal/door/view"
 	"batos/internal/gguf"
 	"batos/internal/kernel"
 	"batos/internal/mind"
@@ -181,7 +184,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
 
-	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log})
+	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log, Mounts: mounts(k, keys, log)})
 	served := make(chan error, 2)
 	go func() { served <- door.Serve() }()
 	var zmq *bridge.Bridge
@@ -230,6 +233,13 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		case err := <-k.Dead():
 			log.Error("the image takes no more changes; what needs none is still answered", "reason", err)
 		}
+	}
+}
+
+// mounts are the doors for programs that speak somebody else's protocol.
+func mounts(k *kernel.Kernel, keys *access.Keyring, log *slog.Logger) map[string]nethttp.Handler {
+	return map[string]nethttp.Handler{
+		"/mcp": mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
 	}
 }
 
@@ -309,7 +319,7 @@ func tell(k *kernel.Kernel, w io.Writer) (stop func()) {
 		for {
 			select {
 			case e := <-feed:
-				p.Show(http.EventOf(e))
+				p.Show(view.Event(e))
 			case <-quit:
 				return
 			}

@@ -3,8 +3,6 @@ package bridge
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"log/slog"
 	"net"
 	"os/exec"
 	"strconv"
@@ -13,68 +11,23 @@ import (
 	"time"
 
 	"batos"
-	"batos/image"
-	"batos/internal/door/access"
-	"batos/internal/kernel"
-	"batos/internal/vfs"
+	"batos/internal/door/doortest"
 	"batos/internal/zmtp"
-	"batos/object"
 )
 
-const token = "0123456789abcdef0123456789abcdef"
+const token = doortest.Token
+
+func TestMain(m *testing.M) { doortest.Main(m) }
 
 // stage is a bridge on an offline image in memory, with a counter.
 func stage(t *testing.T, curve *zmtp.KeyPair) *Bridge {
 	t.Helper()
-	ctx := context.Background()
-	im, err := image.Open(ctx, "live_image", image.Options{FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	k, err := kernel.Start(ctx, kernel.Config{Image: im, Log: log, Release: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	who := kernel.Person{Name: "tester"}
-	slots := []object.Slot{{Name: "count", Value: object.NewInt(3)}, {Name: "seen", Value: &object.List{}}}
-	if _, err := k.New(ctx, who, "counter", batos.Ref{}, slots); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := k.Def(ctx, who, batos.Ref{Name: "counter"}, `
-def add(self, n):
-    self.count = self.count + n
-    self._p_changed = True
-    return self.count
-
-def echo(self, n):
-    return n
-
-def note(self, n):
-    self.seen.append(n)
-    self._p_changed = True
-    return None
-
-def notes(self):
-    return self.seen
-
-def size(self, s):
-    return len(s)
-
-def boom(self):
-    fail("no")
-`); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := access.Open(t.TempDir(), token, "tester")
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := doortest.Open(t, nil)
 	l, err := Bind("tcp://127.0.0.1:0", curve != nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := New(l, Config{Kernel: k, Keys: keys, Curve: curve, Log: log})
+	b := New(l, Config{Kernel: w.Kernel, Keys: w.Keys, Curve: curve, Log: w.Log})
 	served := make(chan error, 1)
 	go func() { served <- b.Serve() }()
 	t.Cleanup(func() {
@@ -84,12 +37,6 @@ def boom(self):
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
-			t.Error(err)
-		}
-		if err := k.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := im.Close(); err != nil {
 			t.Error(err)
 		}
 	})

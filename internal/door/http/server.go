@@ -21,6 +21,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/internal/door/access"
+	"batos/internal/door/view"
 	"batos/internal/kernel"
 	"batos/internal/wire"
 	"batos/object"
@@ -40,6 +41,8 @@ type Config struct {
 	Keys    *access.Keyring
 	Release string
 	Log     *slog.Logger
+	// Mounts are other doors behind the same guard, by pattern ("/mcp").
+	Mounts map[string]http.Handler
 }
 
 // Server is a door that listens.
@@ -151,6 +154,9 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/v1/tokens", access.Admin, s.tokens)
 	handle("POST /api/v1/tokens", access.Admin, s.giveToken)
 	handle("DELETE /api/v1/tokens/{name}", access.Admin, s.takeToken)
+	for pattern, h := range s.config.Mounts {
+		m.Handle(pattern, h)
+	}
 	handle("/", access.Read, func(r *http.Request) (any, error) {
 		return nil, batos.Errorf(batos.NotFound, "nothing answers %s %.100s", r.Method, r.URL.Path)
 	})
@@ -244,7 +250,7 @@ func (s *Server) send(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return outcome(o), nil
+		return view.Outcome(o), nil
 	}
 	ctx, cancel := waiting(r.Context(), in.Wait)
 	defer cancel()
@@ -276,7 +282,7 @@ func (s *Server) outcome(ctx context.Context, id batos.MessageID, seconds float6
 		if err != nil {
 			return nil, err
 		}
-		return outcome(o), nil
+		return view.Outcome(o), nil
 	}
 	ctx, cancel := waiting(ctx, seconds)
 	defer cancel()
@@ -293,21 +299,7 @@ func answered(o kernel.Outcome, err error) (any, error) {
 	if err != nil && (batos.CodeOf(err) != batos.Timeout || o.ID == "") {
 		return nil, err
 	}
-	return outcome(o), nil
-}
-
-func outcome(o kernel.Outcome) wire.Outcome {
-	out := wire.Outcome{ID: string(o.ID), State: string(o.State)}
-	if o.Value != nil {
-		out.Value = &wire.Value{Value: o.Value}
-	}
-	if o.Err != nil {
-		out.Error = &wire.Error{Code: o.Err.Code, Message: o.Err.Text}
-	}
-	if o.Mission != 0 {
-		out.Mission = o.Mission.String()
-	}
-	return out
+	return view.Outcome(o), nil
 }
 
 func (s *Server) create(r *http.Request) (any, error) {

@@ -12,13 +12,10 @@ import (
 	"batos"
 	"batos/genesis"
 	"batos/internal/door/access"
+	"batos/internal/door/view"
 	"batos/internal/kernel"
 	"batos/internal/wire"
-	"batos/object"
 )
-
-// textWidth bounds a slot's text for people, in characters.
-const textWidth = 200
 
 func (s *Server) status(r *http.Request) (any, error) {
 	at, release, err := s.config.Kernel.Awakened(r.Context())
@@ -51,38 +48,8 @@ func (s *Server) inspect(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := wire.Object{
-		OID: in.OID.String(), Name: in.Name, TID: in.TID.String(), Protection: protections[in.Protection], Creator: in.Creator.String(),
-		Parents: []string{}, Slots: []wire.Slot{}, Methods: []wire.Method{},
-	}
-	for _, p := range in.Parents {
-		out.Parents = append(out.Parents, p.Name)
-	}
-	for _, slot := range in.State.Slots() {
-		m, ok := slot.Value.(*object.Method)
-		if !ok {
-			text := object.Text(slot.Value, textWidth)
-			if ref, isRef := slot.Value.(object.Ref); isRef {
-				text = fmt.Sprintf("<%s %s>", batos.OID(ref), in.Names[batos.OID(ref)])
-			}
-			out.Slots = append(out.Slots, wire.Slot{Name: slot.Name, Kind: slot.Value.Kind().String(), Value: wire.Value{Value: slot.Value}, Text: text})
-			continue
-		}
-		wm := wire.MethodOf(m)
-		wm.TID = out.TID
-		if p := in.Provenance[m.Selector]; p != nil {
-			d := &object.Dict{}
-			for _, ps := range p.Slots() {
-				d.Entries = append(d.Entries, object.Entry{Key: object.Str(ps.Name), Value: ps.Value})
-			}
-			wm.Provenance = &wire.Value{Value: d}
-		}
-		out.Methods = append(out.Methods, wm)
-	}
-	return out, nil
+	return view.Object(in), nil
 }
-
-var protections = map[object.Protection]string{object.Open: "open", object.Protected: "protected", object.Sealed: "sealed"}
 
 func (s *Server) missions(r *http.Request) (any, error) {
 	all, err := s.config.Kernel.Missions(r.Context())
@@ -91,7 +58,7 @@ func (s *Server) missions(r *http.Request) (any, error) {
 	}
 	out := wire.Missions{Missions: []wire.Mission{}}
 	for _, m := range all {
-		w := mission(m)
+		w := view.Mission(m)
 		w.Data, w.Brief = nil, nil
 		out.Missions = append(out.Missions, w)
 	}
@@ -107,32 +74,7 @@ func (s *Server) mission(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mission(m), nil
-}
-
-func mission(m kernel.Mission) wire.Mission {
-	out := wire.Mission{
-		OID: m.OID.String(), Receiver: m.Receiver.String(), Name: m.ReceiverName, Selector: string(m.Selector), State: m.State, Status: m.Status,
-		Began: m.Began.AsTime(), Attempts: m.Attempts, Inferences: m.Inferences, Tokens: m.Tokens, PromptTokens: m.PromptTokens,
-		Waiting: []string{}, Version: m.Version,
-	}
-	if m.Ended != 0 {
-		t := m.Ended.AsTime()
-		out.Ended = &t
-	}
-	for _, id := range m.Waiting {
-		out.Waiting = append(out.Waiting, string(id))
-	}
-	if m.Err != nil {
-		out.Error = &wire.Error{Code: m.Err.Code, Message: m.Err.Text}
-	}
-	if m.Data != nil {
-		out.Data = &wire.Value{Value: m.Data}
-	}
-	if m.Brief != nil {
-		out.Brief = &wire.Value{Value: m.Brief}
-	}
-	return out
+	return view.Mission(m), nil
 }
 
 func (s *Server) decide(r *http.Request) (any, error) {
@@ -154,7 +96,7 @@ func (s *Server) decide(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mission(m), nil
+	return view.Mission(m), nil
 }
 
 // events streams what happens as server-sent events, from ?after=SEQ on.
@@ -190,7 +132,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		case <-alive.C:
 			_, err = fmt.Fprint(w, ": alive\n\n")
 		case e := <-feed:
-			b, merr := json.Marshal(EventOf(e))
+			b, merr := json.Marshal(view.Event(e))
 			if merr != nil {
 				return
 			}
@@ -200,18 +142,6 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-// EventOf is the wire form of a kernel's event.
-func EventOf(e kernel.Event) wire.Event {
-	out := wire.Event{Seq: e.Seq, Time: e.Time, Kind: e.Kind, Message: string(e.Message), Data: wire.Value{Value: object.None{}}}
-	if e.Mission != 0 {
-		out.Mission = e.Mission.String()
-	}
-	if e.Data != nil {
-		out.Data = wire.Value{Value: e.Data}
-	}
-	return out
 }
 
 func sortedKeys(m map[string]wire.Value) []string {
