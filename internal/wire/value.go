@@ -281,10 +281,70 @@ func bigInt(s string) (object.Value, error) {
 	return object.BigInt(b), nil
 }
 
+// blob reads {"$blob": hash in hex, "size": bytes}.
+func blob(hash object.Str, d *object.Dict) (object.Value, error) {
+	var b object.Blob
+	raw, err := hex.DecodeString(string(hash))
+	if err == nil && len(raw) == len(b.Hash) && len(d.Entries) == 2 && object.Equal(d.Entries[1].Key, object.Str("size")) {
+		n, _ := d.Entries[1].Value.(object.Int)
+		if size, fits := n.Int64(); fits && size >= 0 {
+			copy(b.Hash[:], raw)
+			b.Size = size
+			return b, nil
+		}
+	}
+	return nil, batos.Errorf(batos.Invalid, `$blob wants a SHA-256 in hex, and "size" beside it`)
+}
+
+// method reads what [MethodInfo] says of one.
+func method(v object.Value) (object.Value, error) {
+	bad := batos.Errorf(batos.Invalid, "$method wants selector, source, author and version")
+	d, ok := v.(*object.Dict)
+	if !ok {
+		return nil, bad
+	}
+	m := &object.Method{}
+	for _, e := range d.Entries {
+		text, _ := e.Value.(object.Str)
+		key, _ := e.Key.(object.Str)
+		switch key {
+		case "selector":
+			m.Selector = batos.Selector(text)
+		case "source":
+			m.Source = string(text)
+		case "author":
+			a, err := batos.ParseAuthority(string(text))
+			if err != nil {
+				return nil, err
+			}
+			m.Author = a
+		case "author_name":
+			m.AuthorName = string(text)
+		case "mission":
+			oid, err := batos.ParseOID(string(text))
+			if err != nil {
+				return nil, err
+			}
+			m.Mission = oid
+		case "version":
+			n, _ := e.Value.(object.Int)
+			i, fits := n.Int64()
+			if !fits || i < 0 || i > math.MaxInt32 {
+				return nil, bad
+			}
+			m.Version = int(i)
+		}
+	}
+	return m, nil
+}
+
 func tagged(tag string, d *object.Dict) (object.Value, error) {
 	v := d.Entries[0].Value
 	text, isText := v.(object.Str)
 	bad := func(want string) error { return batos.Errorf(batos.Invalid, "%s wants %s", tag, want) }
+	if tag == "$blob" {
+		return blob(text, d)
+	}
 	if len(d.Entries) != 1 {
 		return nil, batos.Errorf(batos.Invalid, "an object that begins with %.40q has no other keys", tag)
 	}
@@ -329,6 +389,20 @@ func tagged(tag string, d *object.Dict) (object.Value, error) {
 			return nil, bad("a whole number")
 		}
 		return object.Counter(n), nil
+	// Answers hold these. Who takes values from outside refuses them: the kernel.
+	case "$tree":
+		if !isText {
+			return nil, bad("an oid as a string")
+		}
+		oid, err := batos.ParseOID(string(text))
+		return object.Tree(oid), err
+	case "$primitive":
+		if !isText {
+			return nil, bad("a name as a string")
+		}
+		return object.Primitive(text), nil
+	case "$method":
+		return method(v)
 	}
 	l, ok := v.(*object.List)
 	switch tag {
