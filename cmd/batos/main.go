@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"batos/internal/door/cli"
+	"batos/internal/forge"
 	"batos/internal/kernel"
 	"batos/internal/mind/llama"
 	"batos/internal/quarantine"
@@ -35,9 +36,16 @@ func run(args []string, b brain) int {
 		}
 		return 0
 	}
+	if len(args) == 2 && args[0] == "engine" && args[1] == "train" {
+		if err := forge.ServeOrder(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "batos engine train: "+err.Error())
+			return 1
+		}
+		return 0
+	}
 	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	root := app.Root()
-	root.AddCommand(up(app, b), imageCommands(app), engine(app), doctor(app), version(app))
+	root.AddCommand(up(app, b), imageCommands(app), engine(app), forgeCommands(app), doctor(app), version(app))
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
