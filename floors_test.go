@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"batos/seedmind":               8,
 	"batos/internal/kernel":        8,
 	"batos/internal/wire":          9,
+	"batos/internal/telemetry":     9,
 	"batos/internal/door/access":   10,
 	"batos/internal/door/view":     10,
 	"batos/internal/door/doortest": 11,

@@ -29,6 +29,7 @@ import (
 	"batos/internal/mind"
 	"batos/internal/mind/llama"
 	"batos/internal/quarantine"
+	"batos/internal/telemetry"
 	"batos/internal/wire"
 	"batos/internal/zmtp"
 	"batos/seedmind"
@@ -160,10 +161,16 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
 	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe}
+	metrics, closeTraces, err := observe(ctx, &config)
+	if err != nil {
+		return err
+	}
+	defer closeTraces()
 	k, err := kernel.Start(ctx, config)
 	if err != nil {
 		return err
 	}
+	metrics.Watch(k, im)
 	defer func() {
 		stop, cancel := context.WithTimeout(context.Background(), kernelStops)
 		defer cancel()
@@ -184,7 +191,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
 
-	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log, Mounts: mounts(k, keys, log)})
+	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log, Mounts: mounts(k, keys, metrics, log)})
 	served := make(chan error, 2)
 	go func() { served <- door.Serve() }()
 	var zmq *bridge.Bridge
@@ -236,10 +243,36 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	}
 }
 
+// observe has what ends counted, and told as traces if the environment names
+// who collects them.
+func observe(ctx context.Context, c *kernel.Config) (*telemetry.Metrics, func(), error) {
+	metrics := telemetry.NewMetrics()
+	c.Observe = metrics.Observe
+	if os.Getenv(telemetry.EndpointEnv) == "" {
+		return metrics, func() {}, nil
+	}
+	traces, err := telemetry.Export(ctx, release)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Observe = func(o kernel.Observation) {
+		metrics.Observe(o)
+		traces.Observe(o)
+	}
+	return metrics, func() {
+		stop, cancel := context.WithTimeout(context.Background(), doorStops)
+		defer cancel()
+		if err := traces.Close(stop); err != nil {
+			c.Log.Warn("traces were not all delivered", "error", err)
+		}
+	}, nil
+}
+
 // mounts are the doors for programs that speak somebody else's protocol.
-func mounts(k *kernel.Kernel, keys *access.Keyring, log *slog.Logger) map[string]nethttp.Handler {
+func mounts(k *kernel.Kernel, keys *access.Keyring, metrics *telemetry.Metrics, log *slog.Logger) map[string]nethttp.Handler {
 	return map[string]nethttp.Handler{
-		"/mcp": mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
+		"GET /metrics": metrics.Handler(),
+		"/mcp":         mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
 	}
 }
 

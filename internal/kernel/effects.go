@@ -101,9 +101,11 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	began := k.clock()
 	res, err := engine.Generate(ctx, request)
 	if err != nil {
+		k.observeInference(f, args.str("persona"), info.ModelID, request.Adapter, 0, 0, began, err)
 		f.ledger.unused(request.MaxTokens)
 		return nil, nil, err
 	}
+	k.observeInference(f, args.str("persona"), info.ModelID, res.AdapterHash, len(res.Tokens), res.PromptTokens, began, nil)
 	f.ledger.unused(request.MaxTokens - len(res.Tokens))
 	res.Text = strings.ToValidUTF8(res.Text, "\uFFFD") // bytes that a model cut off or made up cannot be kept as text
 	took := inference{

@@ -20,6 +20,15 @@ type Event struct {
 	Data    *object.Dict // what the kind says more; may be nil
 }
 
+// ends reports whether an event of kind state says that a mission is over.
+func (e Event) ends() bool {
+	switch fieldsOf(e.Data).str("state") {
+	case "COMPLETE", "FAILED", "CANCELLED":
+		return true
+	}
+	return false
+}
+
 // keptEvents is how many past events a new subscriber can still get.
 const keptEvents = 1024
 

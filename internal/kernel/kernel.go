@@ -50,6 +50,9 @@ type Config struct {
 	Safe    bool         // start without running any code of the image: see safe.go
 	Log     *slog.Logger // nil: slog.Default
 	Clock   func() time.Time
+	// Observe is told of everything that ended, if not nil. It must be quick
+	// and may be called from any goroutine.
+	Observe func(Observation)
 }
 
 // Kernel is a running image. All methods are safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"batos"
 	"batos/image"
@@ -43,9 +44,13 @@ type flight struct {
 	cycle   batos.OID // the mission it is part of, or 0
 	lineage batos.MessageID
 	landed  bool // under the kernel's mu
-	rec     *record
-	stored  atomic.Bool // the image has a record of it
-	ledger  *ledger
+
+	selector string
+	received time.Time
+
+	rec    *record
+	stored atomic.Bool // the image has a record of it
+	ledger *ledger
 
 	ready    chan struct{} // closed when accepted is set, or stored
 	accepted record        // as it came in
@@ -339,7 +344,7 @@ func (k *Kernel) claim(rec *record, stored bool) (f *flight, claimed bool) {
 // board makes a flight; k.mu is held.
 func (k *Kernel) board(rec *record, stored bool) *flight {
 	f := &flight{
-		id: rec.ID, cycle: rec.Cycle, lineage: rec.Lineage, rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
+		id: rec.ID, cycle: rec.Cycle, lineage: rec.Lineage, selector: string(rec.Selector), received: rec.Received.AsTime(), rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
 		ledger: k.ledgers.open(rec.Lineage, rec.Left), ready: make(chan struct{}),
 	}
 	if stored {
@@ -399,6 +404,7 @@ func (k *Kernel) land(f *flight, o Outcome) {
 	k.mu.Unlock()
 	if first {
 		k.ledgers.close(f.lineage)
+		k.observeMessage(f, o)
 	}
 	f.finish(o)
 }

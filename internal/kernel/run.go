@@ -187,6 +187,9 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 func (k *Kernel) after(t *turn, outgoing []*record) {
 	for _, e := range t.events {
 		k.Events.publish(e)
+		if e.Kind == "state" && e.ends() {
+			k.observeMission(e.Mission)
+		}
 	}
 	for _, r := range outgoing {
 		k.take(r)

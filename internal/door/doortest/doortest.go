@@ -72,6 +72,12 @@ def boom(self):
 // Open makes a world. engine is its mind; nil leaves the core offline.
 func Open(t *testing.T, engine mind.Engine) *World {
 	t.Helper()
+	return OpenWith(t, engine, func(*kernel.Config) {})
+}
+
+// OpenWith is Open with a change to what the kernel is started with.
+func OpenWith(t *testing.T, engine mind.Engine, change func(*kernel.Config)) *World {
+	t.Helper()
 	ctx := context.Background()
 	im, err := image.Open(ctx, "live_image", image.Options{FS: vfs.NewMem()})
 	if err != nil {
@@ -87,6 +93,7 @@ func Open(t *testing.T, engine mind.Engine) *World {
 		c.Model = &kernel.ModelSource{ID: mindtest.ModelID, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("no weights")), nil }}
 		c.Mind = func(context.Context, kernel.Model) (mind.Engine, error) { return engine, nil }
 	}
+	change(&c)
 	if w.Kernel, err = kernel.Start(ctx, c); err != nil {
 		t.Fatal(err)
 	}
