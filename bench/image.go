@@ -667,8 +667,13 @@ func blobs(ctx context.Context, dir string, emit func(Figure)) error {
 		runtime.ReadMemStats(&after)
 		most = max(most, after.HeapInuse)
 	}
+	copies := 0
+	fresh := func() string { // a blob is a new file each time, so the copies are
+		copies++
+		return filepath.Join(dir, fmt.Sprint("copy", copies))
+	}
 	rates, err := inTurn(
-		timed(func(f *os.File) error { return plainCopy(f, filepath.Join(dir, "copy")) }),
+		timed(func(f *os.File) error { return plainCopy(f, fresh()) }),
 		timed(func(f *os.File) error {
 			round++ // another blob each time: one that is there costs nothing
 			var err error
@@ -684,7 +689,7 @@ func blobs(ctx context.Context, dir string, emit func(Figure)) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(plainCopy(io.NewSectionReader(b, 0, b.Size()), filepath.Join(dir, "copy")), b.Close())
+			return errors.Join(plainCopy(io.NewSectionReader(b, 0, b.Size()), fresh()), b.Close())
 		}),
 	)
 	if err != nil {

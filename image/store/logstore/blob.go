@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -24,10 +22,18 @@ import (
 // A blob is a file named by the SHA-256 of its content in hexadecimal, and a
 // file of the same name with sumsSuffix that holds, little endian,
 //
-//	magic[8] version u32, 0 u32, size u64, SHA-256 of each chunk, crc u32
+//	magic[8] version u32, 0 u32, size u64, a sum for each chunk, crc u32
+//
+// Hashing a chunk takes what the blob's SHA-256 is in the middle of (chain.go)
+// at the chunk's beginning, which the sum before it is, to what it is at its
+// end, which its own sum is; the last sum is the blob's hash. So any chunk can
+// be verified without the others, and one pass over all of them makes, or
+// proves, the name and all sums. In files of version 2 a sum is the SHA-256 of
+// the chunk alone.
 //
 // The sums get their name first, so that a blob with a name has sums.
 const (
+	sumsVersion = 3
 	sumsSuffix  = ".sums"
 	sumsMagic   = "BATOSSUM"
 	sumsHeader  = 24
@@ -154,129 +160,6 @@ func (b *blobs) recover(ctx context.Context) error {
 	return nil
 }
 
-// blobWriter receives a blob. Not for concurrent use.
-type blobWriter struct {
-	b     *blobs
-	f     vfs.File
-	size  int64
-	whole hash.Hash
-	part  hash.Hash
-	sums  []byte
-	err   error // no more can be done, since this
-	ended bool
-}
-
-var _ store.BlobWriter = (*blobWriter)(nil)
-
-// NewBlob implements [store.Store].
-func (s *Store) NewBlob(ctx context.Context) (store.BlobWriter, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if s.o.ReadOnly {
-		return nil, errReadOnly
-	}
-	s.mu.Lock()
-	poisoned, closed := s.poisoned, s.closed
-	s.mu.Unlock()
-	switch {
-	case poisoned != nil:
-		return nil, poisoned
-	case closed:
-		return nil, errClosed
-	}
-	b := s.blobs
-	b.mu.Lock()
-	b.staged++
-	name := filepath.Join(b.dir, fmt.Sprintf("%s%d", stagePrefix, b.staged))
-	b.mu.Unlock()
-	f, err := s.fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, fileError("make a blob", err)
-	}
-	return &blobWriter{b: b, f: f, whole: sha256.New(), part: sha256.New()}, nil
-}
-
-func (w *blobWriter) Write(p []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
-	}
-	if w.ended {
-		return 0, batos.Errorf(batos.Invalid, "the blob is sealed or dropped")
-	}
-	if n, err := w.f.WriteAt(p, w.size); err != nil {
-		return n, w.fail(err)
-	}
-	w.whole.Write(p)
-	for rest := p; len(rest) > 0; {
-		n := min(len(rest), int(chunk-w.size%chunk))
-		w.part.Write(rest[:n])
-		w.size += int64(n)
-		rest = rest[n:]
-		if w.size%chunk == 0 {
-			w.endChunk()
-		}
-	}
-	return len(p), nil
-}
-
-func (w *blobWriter) endChunk() {
-	w.sums = w.part.Sum(w.sums)
-	w.part.Reset()
-}
-
-// fail drops the blob. A full disk costs only this blob; any other failure
-// says that the disk cannot be trusted with commits either.
-func (w *blobWriter) fail(err error) error {
-	w.err = fileError("write a blob", err)
-	if !isFull(err) {
-		s := w.b.s
-		s.mu.Lock()
-		if s.poisoned == nil {
-			s.poisoned = poisonError(err)
-		}
-		w.err = s.poisoned
-		s.mu.Unlock()
-	}
-	w.drop()
-	return w.err
-}
-
-// drop removes the staging file; what cannot be removed now is at the next
-// open.
-func (w *blobWriter) drop() {
-	w.ended = true
-	_ = w.f.Close()
-	_ = w.b.s.fsys.Remove(w.f.Name())
-}
-
-func (w *blobWriter) Abort() error {
-	if !w.ended {
-		w.drop()
-	}
-	return nil
-}
-
-func (w *blobWriter) Seal() (h store.BlobHash, size int64, err error) {
-	if w.err != nil {
-		return h, 0, w.err
-	}
-	if w.ended {
-		return h, 0, batos.Errorf(batos.Invalid, "the blob is sealed or dropped")
-	}
-	if w.size%chunk != 0 {
-		w.endChunk()
-	}
-	w.whole.Sum(h[:0])
-	if err := w.f.Sync(); err != nil {
-		return h, 0, w.fail(err)
-	}
-	if err := w.b.name(w, h); err != nil {
-		return h, 0, w.fail(err)
-	}
-	return h, w.size, nil
-}
-
 // name gives a staged and synced blob its name, durably. What has the same
 // content is the same blob.
 func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
@@ -291,7 +174,7 @@ func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
 		return nil
 	}
 	fsys := b.s.fsys
-	if err := vfs.WriteFile(fsys, b.file(h)+sumsSuffix, appendSums(nil, w.size, w.sums), 0o600); err != nil {
+	if err := vfs.WriteFile(fsys, b.file(h)+sumsSuffix, (&sums{size: w.size, chained: true, list: w.sums}).encode(), 0o600); err != nil {
 		return err
 	}
 	if err := fsys.Rename(w.f.Name(), b.file(h)); err != nil {
@@ -308,35 +191,69 @@ func (b *blobs) name(w *blobWriter, h store.BlobHash) error {
 	return w.f.Close()
 }
 
-func appendSums(b []byte, size int64, sums []byte) []byte {
-	at := len(b)
-	b = append(b, sumsMagic...)
-	b = le.AppendUint32(b, FormatVersion)
-	b = le.AppendUint32(b, 0)
-	b = le.AppendUint64(b, uint64(size))
-	b = append(b, sums...)
-	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+// sums is what a file of sums says.
+type sums struct {
+	size    int64
+	chained bool   // version 3
+	list    []byte // a sum for each chunk
 }
 
-// parseSums gives a blob's size and the hashes of its chunks.
-func parseSums(b []byte) (size int64, sums []byte, err error) {
-	if len(b) < sumsHeader+4 || string(b[:8]) != sumsMagic {
-		return 0, nil, errBad
+func (s *sums) encode() []byte {
+	b := append([]byte(nil), sumsMagic...)
+	version := uint32(sumsVersion)
+	if !s.chained {
+		version = 2
 	}
-	if v := le.Uint32(b[8:]); v > FormatVersion {
-		return 0, nil, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, FormatVersion)
+	b = le.AppendUint32(b, version)
+	b = le.AppendUint32(b, 0)
+	b = le.AppendUint64(b, uint64(s.size))
+	b = append(b, s.list...)
+	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+func parseSums(b []byte) (s sums, err error) {
+	if len(b) < sumsHeader+4 || string(b[:8]) != sumsMagic {
+		return s, errBad
+	}
+	v := le.Uint32(b[8:])
+	if v > sumsVersion {
+		return s, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, sumsVersion)
 	}
 	body := b[:len(b)-4]
 	n := le.Uint64(b[16:])
-	sums = body[sumsHeader:]
-	if crc32.Checksum(body, castagnoli) != le.Uint32(b[len(body):]) || len(sums)%sha256.Size != 0 {
-		return 0, nil, errBad
+	s = sums{size: int64(n), chained: v == sumsVersion, list: body[sumsHeader:]}
+	if v < 2 || crc32.Checksum(body, castagnoli) != le.Uint32(b[len(body):]) || len(s.list)%sha256.Size != 0 {
+		return sums{}, errBad
 	}
-	chunks := uint64(len(sums) / sha256.Size)
+	chunks := uint64(len(s.list) / sha256.Size)
 	if n > chunks*chunk || n+chunk <= chunks*chunk {
-		return 0, nil, errBad
+		return sums{}, errBad
 	}
-	return int64(n), sums, nil
+	return s, nil
+}
+
+// at gives the sum of chunk i.
+func (s *sums) at(i int64) []byte { return s.list[i*sha256.Size : (i+1)*sha256.Size] }
+
+// fits reports whether p is chunk i of the blob.
+func (s *sums) fits(p []byte, i int64) bool {
+	if !s.chained {
+		sum := sha256.Sum256(p)
+		return string(sum[:]) == string(s.at(i))
+	}
+	var before []byte
+	if i > 0 {
+		before = s.at(i - 1)
+	}
+	c := chainAt(before, i*chunk)
+	c.write(p)
+	var sum [sha256.Size]byte
+	if (i+1)*chunk >= s.size {
+		sum = c.hash()
+	} else {
+		sum = c.state()
+	}
+	return string(sum[:]) == string(s.at(i))
 }
 
 // blob is an open blob.
@@ -344,12 +261,28 @@ type blob struct {
 	f    vfs.File
 	path string
 	hash store.BlobHash
-	size int64
-	sums []byte
+	sums
 
 	mu     sync.Mutex
 	cached []byte // the chunk verified last
 	which  int64  // its number
+
+	ahead readAhead
+}
+
+// readAhead reads the next chunk while its reader uses the one before, once
+// the reader has shown that it goes on and on.
+type readAhead struct {
+	mu   sync.Mutex
+	last int64     // chunk that was asked for last
+	next *readNext // nil: nothing is read ahead
+}
+
+type readNext struct {
+	i    int64
+	buf  []byte
+	err  error
+	done chan struct{}
 }
 
 var _ store.Blob = (*blob)(nil)
@@ -379,7 +312,7 @@ func openBlob(fsys vfs.FS, dir string, hash store.BlobHash) (*blob, error) {
 	if err != nil {
 		return nil, missing(hash, err)
 	}
-	size, sums, err := parseSums(raw)
+	sums, err := parseSums(raw)
 	if errors.Is(err, errBad) {
 		return nil, batos.Errorf(batos.Corrupt, "%s is damaged; restore it from a backup", name+sumsSuffix)
 	}
@@ -390,11 +323,11 @@ func openBlob(fsys vfs.FS, dir string, hash store.BlobHash) (*blob, error) {
 	if err != nil {
 		return nil, missing(hash, err)
 	}
-	if have, err := f.Size(); err != nil || have != size {
+	if have, err := f.Size(); err != nil || have != sums.size {
 		_ = f.Close()
-		return nil, batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, size)
+		return nil, batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, sums.size)
 	}
-	return &blob{f: f, path: fsys.Path(name), hash: hash, size: size, sums: sums, which: -1}, nil
+	return &blob{f: f, path: fsys.Path(name), hash: hash, sums: sums, which: -1, ahead: readAhead{last: -2}}, nil
 }
 
 // copyBlob copies a blob from one folder of blobs to another, verifying it,
@@ -412,7 +345,7 @@ func copyBlob(ctx context.Context, fsys vfs.FS, from, to string, hash store.Blob
 			return 0, err
 		}
 		if suffix != "" {
-			_, err = f.WriteAt(appendSums(nil, b.size, b.sums), 0)
+			_, err = f.WriteAt(b.sums.encode(), 0)
 		} else {
 			err = b.copyTo(ctx, f)
 		}
@@ -431,6 +364,14 @@ func copyBlob(ctx context.Context, fsys vfs.FS, from, to string, hash store.Blob
 
 // copyTo writes the blob into a file, verified.
 func (b *blob) copyTo(ctx context.Context, f vfs.File) error {
+	return b.each(ctx, func(p []byte, off int64) error {
+		_, err := f.WriteAt(p, off)
+		return err
+	})
+}
+
+// each reads all chunks, verified, and then knows that they are the blob.
+func (b *blob) each(ctx context.Context, fn func(p []byte, off int64) error) error {
 	whole := sha256.New()
 	buf := make([]byte, min(chunk, b.size))
 	for i := int64(0); i*chunk < b.size; i++ {
@@ -441,12 +382,18 @@ func (b *blob) copyTo(ctx context.Context, f vfs.File) error {
 		if err := b.read(p, i); err != nil {
 			return err
 		}
-		whole.Write(p)
-		if _, err := f.WriteAt(p, i*chunk); err != nil {
+		if !b.chained {
+			whole.Write(p)
+		}
+		if err := fn(p, i*chunk); err != nil {
 			return err
 		}
 	}
-	if string(whole.Sum(nil)) != string(b.hash[:]) {
+	is := whole.Sum(nil)
+	if b.chained && b.size > 0 {
+		is = b.at((b.size - 1) / chunk)
+	}
+	if string(is) != string(b.hash[:]) {
 		return batos.Errorf(batos.Corrupt, "blob %x holds something else; restore it from a backup", b.hash)
 	}
 	return nil
@@ -459,7 +406,16 @@ func missing(hash store.BlobHash, err error) error {
 
 func (b *blob) Size() int64  { return b.size }
 func (b *blob) Path() string { return b.path }
-func (b *blob) Close() error { return b.f.Close() }
+
+func (b *blob) Close() error {
+	b.ahead.mu.Lock()
+	if n := b.ahead.next; n != nil {
+		<-n.done
+		b.ahead.next = nil
+	}
+	b.ahead.mu.Unlock()
+	return b.f.Close()
+}
 
 // length gives the length of chunk i.
 func (b *blob) length(i int64) int64 { return min(chunk, b.size-i*chunk) }
@@ -469,10 +425,44 @@ func (b *blob) read(p []byte, i int64) error {
 	if _, err := b.f.ReadAt(p, i*chunk); err != nil && !errors.Is(err, io.EOF) {
 		return batos.Errorf(batos.Corrupt, "blob %x cannot be read at byte %d: %w", b.hash, i*chunk, err)
 	}
-	if sum := sha256.Sum256(p); string(sum[:]) != string(b.sums[i*sha256.Size:(i+1)*sha256.Size]) {
+	if !b.fits(p, i) {
 		return batos.Errorf(batos.Corrupt, "blob %x is damaged between bytes %d and %d; restore it from a backup", b.hash, i*chunk, i*chunk+int64(len(p)))
 	}
 	return nil
+}
+
+// through is read for readers that may go on to the next chunk.
+func (b *blob) through(p []byte, i int64) error {
+	n := b.ahead.take(b, i)
+	if n == nil {
+		return b.read(p, i)
+	}
+	<-n.done
+	copy(p, n.buf)
+	return n.err
+}
+
+// take gives chunk i if it was or is being read ahead, and begins with the one
+// after it for a reader that goes on.
+func (a *readAhead) take(b *blob, i int64) *readNext {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.next
+	if n != nil && n.i != i {
+		n = nil
+	} else {
+		a.next = nil
+	}
+	if i == a.last+1 && a.next == nil && (i+1)*chunk < b.size {
+		next := &readNext{i: i + 1, buf: make([]byte, b.length(i+1)), done: make(chan struct{})}
+		a.next = next
+		go func() {
+			next.err = b.read(next.buf, next.i)
+			close(next.done)
+		}()
+	}
+	a.last = i
+	return n
 }
 
 func (b *blob) ReadAt(p []byte, off int64) (int, error) {
@@ -485,7 +475,7 @@ func (b *blob) ReadAt(p []byte, off int64) (int, error) {
 		length := b.length(i)
 		var got int
 		if rest := p[n:]; off%chunk == 0 && int64(len(rest)) >= length {
-			if err := b.read(rest[:length], i); err != nil {
+			if err := b.through(rest[:length], i); err != nil {
 				return n, err
 			}
 			got = int(length)
@@ -514,7 +504,7 @@ func (b *blob) readPart(p []byte, i, at int64) (int, error) {
 			b.cached = make([]byte, min(chunk, b.size))
 		}
 		b.cached = b.cached[:b.length(i)]
-		if err := b.read(b.cached, i); err != nil {
+		if err := b.through(b.cached, i); err != nil {
 			return 0, err
 		}
 		b.which = i
@@ -523,20 +513,5 @@ func (b *blob) readPart(p []byte, i, at int64) (int, error) {
 }
 
 func (b *blob) Verify(ctx context.Context) error {
-	whole := sha256.New()
-	buf := make([]byte, min(chunk, b.size))
-	for i := int64(0); i*chunk < b.size; i++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p := buf[:b.length(i)]
-		if err := b.read(p, i); err != nil {
-			return err
-		}
-		whole.Write(p)
-	}
-	if string(whole.Sum(nil)) != string(b.hash[:]) {
-		return batos.Errorf(batos.Corrupt, "blob %x holds something else; restore it from a backup", b.hash)
-	}
-	return nil
+	return b.each(ctx, func([]byte, int64) error { return nil })
 }

@@ -69,6 +69,7 @@ const (
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	le         = binary.LittleEndian
+	be         = binary.BigEndian // of SHA-256
 
 	errBad = errors.New("not a transaction")
 )

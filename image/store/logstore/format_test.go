@@ -200,16 +200,22 @@ func FuzzIndex(f *testing.F) {
 }
 
 func FuzzSums(f *testing.F) {
-	f.Add(appendSums(nil, 5, make([]byte, sha256.Size)), true)
-	f.Add(appendSums(nil, 0, nil), false)
+	f.Add((&sums{size: 5, chained: true, list: make([]byte, sha256.Size)}).encode(), true)
+	f.Add((&sums{}).encode(), false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		b = bytes.Clone(b)
 		if n := len(b) - 4; seal && n >= 0 {
 			le.PutUint32(b[n:], crc32.Checksum(b[:n], castagnoli))
 		}
-		size, sums, err := parseSums(b)
-		if err == nil && int64(len(sums)/sha256.Size) != (size+chunk-1)/chunk {
-			t.Fatalf("%d bytes have %d sums", size, len(sums)/sha256.Size)
+		s, err := parseSums(b)
+		if err != nil {
+			return
+		}
+		if int64(len(s.list)/sha256.Size) != (s.size+chunk-1)/chunk {
+			t.Fatalf("%d bytes have %d sums", s.size, len(s.list)/sha256.Size)
+		}
+		if again, err := parseSums(s.encode()); err != nil || again.size != s.size || again.chained != s.chained || !bytes.Equal(again.list, s.list) {
+			t.Fatalf("%+v is read again as %+v, %v", s, again, err)
 		}
 	})
 }
