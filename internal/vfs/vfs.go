@@ -102,7 +102,15 @@ func ReadFile(fsys FS, name string) ([]byte, error) {
 
 // WriteFile replaces a file by data, durably and all or nothing: whatever
 // happens, name holds the old content or the new.
-func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) (err error) {
+func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	return Replace(fsys, name, perm, func(f File) error {
+		_, err := f.WriteAt(data, 0)
+		return err
+	})
+}
+
+// Replace is WriteFile for content that write puts into an empty file.
+func Replace(fsys FS, name string, perm fs.FileMode, write func(File) error) (err error) {
 	tmp := name + ".tmp"
 	f, err := fsys.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
@@ -113,7 +121,7 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) (err error) 
 			err = errors.Join(err, ignoreMissing(fsys.Remove(tmp)))
 		}
 	}()
-	_, err = f.WriteAt(data, 0)
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -3,7 +3,12 @@ package logstore
 import (
 	"errors"
 	"hash/crc32"
+	"io"
 	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"batos"
 	"batos/image/store"
@@ -11,23 +16,35 @@ import (
 )
 
 // The index file is a cache of the log: it may be missing, old or damaged, and
-// costs only time then. All numbers are little endian:
+// costs only time then. All numbers are little endian, all checksums CRC-32C
+// that begin with the image's identity:
 //
-//	magic[8] version u32, 0 u32, image[16]
-//	end, last position, last tid, next oid, transactions, upTo   u64 each
-//	number of pages, other entries, marks, blobs                 u64 each
-//	pages   number u32, used u32, used × (record position u64, tid u64)
-//	others  oid u64, record position u64, tid u64
-//	marks   tid u64, position u64
-//	blobs   hash[32]
-//	crc u32
+//	header  magic[8] version u32, 0 u32, image[16]
+//	        end, last position, last tid, next oid, transactions, objects, up-to   u64 each
+//	        tail position u64, tail length u64, 0[20], crc u32
+//	pages   of each its used entries: record position u64, tid u64
+//	tail    number of pages, other entries, marks, blobs   u64 each
+//	        pages   number u32, used u32, crc u32, 0 u32
+//	        others  oid u64, record position u64, tid u64
+//	        marks   tid u64, position u64
+//	        blobs   hash[32]
+//	        crc u32
 //
-// It is written while commits go on, page by page: entries may be newer than
-// end. That is right, because reading the log from end on sets them again, in
-// order; upTo is how far the log was durable when the last entry was copied.
+// The pages are what the index has in memory, so that a start reads them into
+// place. The file is written while commits go on, page by page: entries may be
+// newer than end. That is right, because reading the log from end on sets them
+// again, in order; up-to is how far the log was durable when the last entry was
+// copied.
 const (
 	indexMagic  = "BATOSIDX"
-	indexHeader = 32 + 10*8
+	indexHeader = 128
+
+	// IndexVersion is the format of the index that this release writes. An
+	// older one is not used, but for what it says of the log's end.
+	IndexVersion = 3
+
+	directoryEntry = 16
+	indexBuffer    = 1 << 20 // is written at once
 )
 
 // indexFile is the content of an index file.
@@ -38,28 +55,46 @@ type indexFile struct {
 	upTo  uint64
 }
 
-// readIndex gives the index to begin with: what the file holds, whose bytes or
-// error it is given, or an empty one, with the reason noted, if that cannot be
-// used.
-func (s *Store) readIndex(b []byte, err error) (indexFile, error) {
+// errOld says that an index file has a format that is not used any more.
+var errOld = errors.New("an index of an older format")
+
+// loadIndex reads the index file as it is. The error is fs.ErrNotExist, errBad,
+// errOld with what can be used of it, or one of code newer_format.
+func loadIndex(fsys vfs.FS, name string) (indexFile, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return indexFile{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return indexFile{}, err
+	}
+	return parseIndex(f, size)
+}
+
+// useIndex gives the index to begin with: the one that was loaded, or an empty
+// one, with the reason noted, if that cannot be used.
+func (s *Store) useIndex(f indexFile, err error) (indexFile, error) {
 	name := s.path(IndexFile)
 	none := indexFile{idx: newIndex()}
-	if errors.Is(err, fs.ErrNotExist) {
-		return none, nil // the usual case of a young image that was not closed
-	}
-	if err != nil {
-		s.recovery.IndexLost = "the index cannot be read: " + err.Error()
-		return none, nil
-	}
-	f, err := parseIndex(b)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return none, nil // the usual case of a young image that was not closed
 	case batos.CodeOf(err) == batos.NewerFormat:
 		return none, batos.Errorf(batos.NewerFormat, "%s has %w", name, err)
-	case err != nil:
+	case errors.Is(err, errBad):
 		s.recovery.IndexLost = "the index is damaged"
+		return none, nil
+	case err != nil && !errors.Is(err, errOld):
+		s.recovery.IndexLost = "the index cannot be read: " + err.Error()
 		return none, nil
 	case f.image != s.id:
 		s.recovery.IndexLost = "the index belongs to another image"
+		return none, nil
+	case err != nil:
+		s.recovery.IndexLost = "the index has the format of an older release"
+		none.upTo = f.upTo
 		return none, nil
 	case !s.indexFits(f.idx):
 		s.recovery.IndexLost = "the index does not fit the log"
@@ -95,7 +130,10 @@ func (s *Store) writeIndex() error {
 	s.indexMu.Lock()
 	defer s.indexMu.Unlock()
 	trash := s.blobs.discarded()
-	if err := vfs.WriteFile(s.fsys, s.path(IndexFile), appendIndex(nil, s.id, s.idx, s.blobs.committed), 0o600); err != nil {
+	err := vfs.Replace(s.fsys, s.path(IndexFile), 0o600, func(f vfs.File) error {
+		return writeIndexTo(f, s.id, s.idx, s.blobs.committed)
+	})
+	if err != nil {
 		return err
 	}
 	return s.blobs.empty(trash)
@@ -113,183 +151,265 @@ func (s *Store) backgroundCheckpoint() {
 	s.checkpoint = end
 }
 
-// appendIndex encodes the index, which may be in use.
-func appendIndex(b []byte, id imageID, x *index, blobs func() []store.BlobHash) []byte {
+// checkpointAfter is how much the log grows from one index file to the next. A
+// large index waits longer, so that writing it costs no more than the log.
+func (s *Store) checkpointAfter() uint64 {
+	return max(uint64(s.o.CheckpointBytes), 2*s.idx.bytes())
+}
+
+// writeIndexTo encodes the index, which may be in use, into an empty file.
+func writeIndexTo(f io.WriterAt, id imageID, x *index, blobs func() []store.BlobHash) error {
 	st := x.now()
 	marks := x.marksUpTo(st.end)
+	seed := id.seed()
 
-	start := len(b)
-	b = append(b, indexMagic...)
-	b = le.AppendUint32(b, FormatVersion)
-	b = le.AppendUint32(b, 0)
-	b = append(b, id[:]...)
-	for _, v := range []uint64{st.end, st.lastPos, uint64(st.last), uint64(st.next), uint64(st.transactions)} {
-		b = le.AppendUint64(b, v)
+	var buf []byte
+	off := int64(indexHeader)
+	flush := func() error {
+		_, err := f.WriteAt(buf, off)
+		off += int64(len(buf))
+		buf = buf[:0]
+		return err
 	}
-	counts := len(b)
-	b = append(b, make([]byte, 5*8)...) // upTo and four counts, known at the end
-
-	var pages uint64
-	for p := 0; ; p++ {
-		var more bool
-		var used int
-		if b, used, more = x.appendPage(b, p); !more {
-			break
+	var directory []byte
+	objects := int64(0)
+	for p, more := 0, true; more; p++ {
+		start := len(buf)
+		buf, more = x.appendPage(buf, p)
+		b := buf[start:]
+		if len(b) == 0 {
+			continue
 		}
-		if used > 0 {
-			pages++
+		for i := 0; i < len(b); i += entrySize {
+			if at := le.Uint64(b[i:]); at != 0 && at&deletedBit == 0 {
+				objects++
+			}
+		}
+		for _, v := range []uint32{uint32(p), uint32(len(b) / entrySize), crc32.Update(seed, castagnoli, b), 0} {
+			directory = le.AppendUint32(directory, v)
+		}
+		if len(buf) >= indexBuffer {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
 	}
-	b, others := x.appendSparse(b)
-	for _, m := range marks {
-		b = le.AppendUint64(b, uint64(m.tid))
-		b = le.AppendUint64(b, m.pos)
+	if len(buf) > 0 {
+		if err := flush(); err != nil {
+			return err
+		}
 	}
+	others, live := x.appendSparse(nil)
 	hashes := blobs()
+	upTo := x.now().end
+
+	start := off
+	for _, n := range []int{len(directory) / directoryEntry, len(others) / 24, len(marks), len(hashes)} {
+		buf = le.AppendUint64(buf, uint64(n))
+	}
+	buf = append(append(buf, directory...), others...)
+	for _, m := range marks {
+		buf = le.AppendUint64(buf, uint64(m.tid))
+		buf = le.AppendUint64(buf, m.pos)
+	}
 	for i := range hashes {
-		b = append(b, hashes[i][:]...)
+		buf = append(buf, hashes[i][:]...)
 	}
-	for i, v := range []uint64{x.now().end, pages, others, uint64(len(marks)), uint64(len(hashes))} {
-		le.PutUint64(b[counts+8*i:], v)
+	buf = le.AppendUint32(buf, crc32.Update(seed, castagnoli, buf))
+	if err := flush(); err != nil {
+		return err
 	}
-	return le.AppendUint32(b, crc32.Update(id.seed(), castagnoli, b[start:]))
+
+	h := append(make([]byte, 0, indexHeader), indexMagic...)
+	h = le.AppendUint32(h, IndexVersion)
+	h = le.AppendUint32(h, 0)
+	h = append(h, id[:]...)
+	for _, v := range []uint64{
+		st.end, st.lastPos, uint64(st.last), uint64(st.next), uint64(st.transactions), uint64(objects + live), upTo, uint64(start), uint64(off - start),
+	} {
+		h = le.AppendUint64(h, v)
+	}
+	h = h[:indexHeader-4]
+	_, err := f.WriteAt(le.AppendUint32(h, crc32.Update(seed, castagnoli, h)), 0)
+	return err
 }
 
-// appendPage encodes one page, nothing if it is empty; more is false past the
-// last.
-func (x *index) appendPage(b []byte, p int) (_ []byte, used int, more bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if p >= len(x.pages) {
-		return b, 0, false
-	}
-	page := x.pages[p]
-	if page == nil {
-		return b, 0, true
-	}
-	for used = pageLen; used > 0 && page[used-1].at == 0; used-- {
-	}
-	if used == 0 {
-		return b, 0, true
-	}
-	b = le.AppendUint32(b, uint32(p))
-	b = le.AppendUint32(b, uint32(used))
-	for _, e := range page[:used] {
-		b = le.AppendUint64(b, e.at)
-		b = le.AppendUint64(b, uint64(e.tid))
-	}
-	return b, used, true
-}
-
-func (x *index) appendSparse(b []byte) ([]byte, uint64) {
+// appendSparse encodes the other entries and counts those that live.
+func (x *index) appendSparse(b []byte) (_ []byte, live int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for oid, e := range x.sparse {
 		b = le.AppendUint64(b, uint64(oid))
 		b = le.AppendUint64(b, e.at)
 		b = le.AppendUint64(b, uint64(e.tid))
+		if e.live() {
+			live++
+		}
 	}
-	return b, uint64(len(x.sparse))
+	return b, live
 }
 
-// parseIndex takes an index file apart. It answers errBad for damage and code
-// newer_format for a format of the future.
-func parseIndex(b []byte) (indexFile, error) {
-	if len(b) < indexHeader+4 || string(b[:8]) != indexMagic {
+// parseIndex reads an index file of size bytes. It answers errBad for damage,
+// errOld with image and up-to for a format of the past, and code newer_format
+// for one of the future.
+func parseIndex(r io.ReaderAt, size int64) (indexFile, error) {
+	if size < indexHeader {
 		return indexFile{}, errBad
 	}
-	if v := le.Uint32(b[8:]); v > FormatVersion {
-		return indexFile{}, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, FormatVersion)
+	h := make([]byte, indexHeader)
+	if err := readFull(r, h, 0); err != nil {
+		return indexFile{}, err
+	}
+	if string(h[:8]) != indexMagic {
+		return indexFile{}, errBad
+	}
+	switch v := le.Uint32(h[8:]); {
+	case v > IndexVersion:
+		return indexFile{}, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, IndexVersion)
+	case v < IndexVersion:
+		return parseOldIndex(r, size)
 	}
 	f := indexFile{idx: newIndex()}
+	copy(f.image[:], h[16:])
+	seed := f.image.seed()
+	if crc32.Update(seed, castagnoli, h[:indexHeader-4]) != le.Uint32(h[indexHeader-4:]) {
+		return indexFile{}, errBad
+	}
+	var v [9]uint64
+	for i := range v {
+		v[i] = le.Uint64(h[32+8*i:])
+	}
+	x := f.idx
+	x.state = state{end: v[0], lastPos: v[1], last: batos.TID(v[2]), next: batos.OID(v[3]), transactions: int64(v[4]), objects: int64(v[5])}
+	f.upTo = v[6]
+	tailAt, tail := v[7], v[8]
+	if x.next > batos.DerivedOID || x.lastPos > x.end || x.end > f.upTo || tailAt < indexHeader || tailAt > uint64(size) || tail != uint64(size)-tailAt || tail < 36 {
+		return indexFile{}, errBad
+	}
+	t := make([]byte, tail)
+	if err := readFull(r, t, int64(tailAt)); err != nil {
+		return indexFile{}, err
+	}
+	if crc32.Update(seed, castagnoli, t[:tail-4]) != le.Uint32(t[tail-4:]) {
+		return indexFile{}, errBad
+	}
+	c := cursor{b: t[:tail-4]}
+	n := c.take(32)
+	directory := c.many(le.Uint64(n), directoryEntry)
+	others := c.many(le.Uint64(n[8:]), 24)
+	marks := c.many(le.Uint64(n[16:]), 16)
+	hashes := c.many(le.Uint64(n[24:]), 32)
+	if c.bad || len(c.b) > 0 {
+		return indexFile{}, errBad
+	}
+	for ; len(others) > 0; others = others[24:] {
+		oid := batos.OID(le.Uint64(others))
+		if oid < denseOIDs {
+			return indexFile{}, errBad
+		}
+		x.sparse[oid] = entry{le.Uint64(others[8:]), batos.TID(le.Uint64(others[16:]))}
+	}
+	for ; len(marks) > 0; marks = marks[16:] {
+		x.marks = append(x.marks, mark{batos.TID(le.Uint64(marks)), le.Uint64(marks[8:])})
+	}
+	for ; len(hashes) > 0; hashes = hashes[32:] {
+		f.blobs = append(f.blobs, store.BlobHash(hashes))
+	}
+	return f, x.readPages(r, directory, int64(tailAt), seed)
+}
+
+// storedPage is a page in an index file.
+type storedPage struct {
+	to  []byte // the used part of the page
+	off int64
+	crc uint32
+}
+
+// readPages reads the pages that the directory lists, which end at end.
+func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint32) error {
+	list := make([]storedPage, 0, len(directory)/directoryEntry)
+	off, last := int64(indexHeader), -1
+	x.reserve(max(len(directory)/directoryEntry, 1))
+	for ; len(directory) > 0; directory = directory[directoryEntry:] {
+		number, used := int(le.Uint32(directory)), int(le.Uint32(directory[4:]))
+		if number <= last || number >= denseOIDs>>pageBits || used == 0 || used > pageLen || off+int64(used*entrySize) > end {
+			return errBad
+		}
+		last = number
+		list = append(list, storedPage{x.newPage(number)[:used*entrySize], off, le.Uint32(directory[8:])})
+		off += int64(used * entrySize)
+	}
+	if off != end {
+		return errBad
+	}
+	var next atomic.Int64
+	errs := make([]error, min(runtime.GOMAXPROCS(0), 1+len(list)/32))
+	work := func(w int) {
+		for errs[w] == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(list) {
+				return
+			}
+			p := &list[i]
+			if errs[w] = readFull(r, p.to, p.off); errs[w] == nil && crc32.Update(seed, castagnoli, p.to) != p.crc {
+				errs[w] = errBad
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for w := 1; w < len(errs); w++ {
+		wg.Go(func() { work(w) })
+	}
+	work(0)
+	wg.Wait()
+	runtime.KeepAlive(x)
+	return errors.Join(errs...)
+}
+
+// parseOldIndex finds in an index of format 2 how far the log was durable, for
+// which its checksum has to be right.
+func parseOldIndex(r io.ReaderAt, size int64) (indexFile, error) {
+	b := make([]byte, size)
+	if err := readFull(r, b, 0); err != nil {
+		return indexFile{}, err
+	}
+	var f indexFile
 	copy(f.image[:], b[16:])
 	body := b[:len(b)-4]
 	if crc32.Update(f.image.seed(), castagnoli, body) != le.Uint32(b[len(body):]) {
 		return indexFile{}, errBad
 	}
-	var v [10]uint64
-	for i := range v {
-		v[i] = le.Uint64(b[32+8*i:])
+	f.upTo = le.Uint64(b[72:])
+	return f, errOld
+}
+
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	if n == len(b) {
+		return nil
 	}
-	x := f.idx
-	x.end, x.lastPos, x.last, x.next, x.transactions = v[0], v[1], batos.TID(v[2]), batos.OID(v[3]), int64(v[4])
-	f.upTo = v[5]
-	c := cursor{b: body[indexHeader:]}
-	for range v[6] {
-		if !c.page(x) {
-			return indexFile{}, errBad
-		}
+	if err == nil || errors.Is(err, io.EOF) {
+		return errBad
 	}
-	for range v[7] {
-		e := c.take(24)
-		if e == nil {
-			return indexFile{}, errBad
-		}
-		if oid := batos.OID(le.Uint64(e)); oid >= denseOIDs {
-			x.set(oid, entry{le.Uint64(e[8:]), batos.TID(le.Uint64(e[16:]))})
-		}
-	}
-	for range v[8] {
-		m := c.take(16)
-		if m == nil {
-			return indexFile{}, errBad
-		}
-		x.marks = append(x.marks, mark{batos.TID(le.Uint64(m)), le.Uint64(m[8:])})
-	}
-	for range v[9] {
-		h := c.take(32)
-		if h == nil {
-			return indexFile{}, errBad
-		}
-		f.blobs = append(f.blobs, store.BlobHash(h))
-	}
-	if len(c.b) > 0 || x.next > batos.DerivedOID || x.lastPos > x.end || x.end > f.upTo {
-		return indexFile{}, errBad
-	}
-	return f, nil
+	return err
 }
 
 // cursor reads bytes from the front.
-type cursor struct{ b []byte }
-
-// take gives the next n bytes, nil if there are fewer.
-func (c *cursor) take(n int) []byte {
-	if len(c.b) < n {
-		return nil
-	}
-	b := c.b[:n]
-	c.b = c.b[n:]
-	return b
+type cursor struct {
+	b   []byte
+	bad bool
 }
 
-// page reads one page into x.
-func (c *cursor) page(x *index) bool {
-	h := c.take(8)
-	if h == nil {
-		return false
+// take gives the next n bytes, nil if there are fewer.
+func (c *cursor) take(n int) []byte { return c.many(1, n) }
+
+// many gives the bytes of n things of a size.
+func (c *cursor) many(n uint64, size int) []byte {
+	if n > uint64(len(c.b)/size) {
+		c.bad = true
+		return nil
 	}
-	number, used := le.Uint32(h), le.Uint32(h[4:])
-	if number >= denseOIDs>>pageBits || used > pageLen {
-		return false
-	}
-	b := c.take(int(used) * 16)
-	if b == nil {
-		return false
-	}
-	if int(number) >= len(x.pages) {
-		x.pages = append(x.pages, make([]*[pageLen]entry, int(number)+1-len(x.pages))...)
-	}
-	if x.pages[number] != nil {
-		return false
-	}
-	page := new([pageLen]entry)
-	x.pages[number] = page
-	for i := range page[:used] {
-		e := entry{le.Uint64(b[16*i:]), batos.TID(le.Uint64(b[16*i+8:]))}
-		page[i] = e
-		if e.live() {
-			x.objects++
-		}
-	}
-	return true
+	b := c.b[:int(n)*size]
+	c.b = c.b[len(b):]
+	return b
 }

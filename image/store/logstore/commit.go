@@ -429,7 +429,7 @@ func (s *Store) publish(b *batch) {
 	}
 	b.buf = nil
 	s.wake()
-	if end-s.checkpoint >= uint64(s.o.CheckpointBytes) && !s.indexing {
+	if !s.indexing && end-s.checkpoint >= s.checkpointAfter() {
 		s.indexing = true
 		s.checkpoints.Go(s.backgroundCheckpoint)
 	}

@@ -442,7 +442,7 @@ func TestMissingPieces(t *testing.T) {
 		}, batos.NewerFormat, "upgrade batos"},
 		"newer index": {func(d vfs.FS, segs []string) {
 			change(t, d, filepath.Join("/image", logstore.IndexFile), func(f vfs.File) {
-				_, err := f.WriteAt([]byte{logstore.FormatVersion + 1}, 8)
+				_, err := f.WriteAt([]byte{logstore.IndexVersion + 1}, 8)
 				must(t, err)
 			})
 		}, batos.NewerFormat, "upgrade batos"},

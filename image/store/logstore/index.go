@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"batos"
+	"batos/internal/vfs"
 )
 
 const (
@@ -50,11 +51,43 @@ type mark struct {
 	pos uint64
 }
 
+// page holds the entries of pageLen OIDs in a row, as they stand in the index
+// file: position and TID, little endian.
+type page [pageLen * entrySize]byte
+
+const entrySize = 16
+
+func (p *page) get(i int) entry {
+	e := p[i*entrySize : (i+1)*entrySize]
+	return entry{le.Uint64(e), batos.TID(le.Uint64(e[8:]))}
+}
+
+func (p *page) set(i int, v entry) {
+	e := p[i*entrySize : (i+1)*entrySize]
+	le.PutUint64(e, v.at)
+	le.PutUint64(e[8:], uint64(v.tid))
+}
+
+// used is how many entries there are up to the last that is set.
+func (p *page) used() int {
+	n := pageLen
+	for n > 0 && p.get(n-1).at == 0 {
+		n--
+	}
+	return n
+}
+
 // index is what the store knows of the durable part of the log. Its methods
 // are safe for concurrent use.
+//
+// It is the one thing that grows with the number of objects, and is large: so
+// its pages lie outside the collector's heap, where they cost what they are.
+// They live as long as the index; no pointer to one may leave its methods.
 type index struct {
 	mu     sync.RWMutex
-	pages  []*[pageLen]entry
+	pages  []*page
+	free   []byte // of memory, for new pages
+	memory []*vfs.Memory
 	sparse map[batos.OID]entry
 	marks  []mark // ascending
 	state
@@ -85,32 +118,56 @@ func (x *index) lookup(oid batos.OID) entry {
 		return x.sparse[oid]
 	}
 	if p := int(oid >> pageBits); p < len(x.pages) && x.pages[p] != nil {
-		return x.pages[p][oid&(pageLen-1)]
+		return x.pages[p].get(int(oid & (pageLen - 1)))
 	}
 	return entry{}
 }
 
+// pagesAtOnce is how many pages memory is asked of the system for.
+const pagesAtOnce = 16
+
+// newPage adds an empty page.
+func (x *index) newPage(p int) *page {
+	if p >= len(x.pages) {
+		x.pages = append(x.pages, make([]*page, p+1-len(x.pages))...)
+	}
+	if len(x.free) == 0 {
+		x.reserve(pagesAtOnce)
+	}
+	x.pages[p] = (*page)(x.free)
+	x.free = x.free[len(page{}):]
+	return x.pages[p]
+}
+
+// reserve gets memory for n pages.
+func (x *index) reserve(n int) {
+	m := vfs.NewMemory(n * len(page{}))
+	x.memory, x.free = append(x.memory, m), m.Bytes
+}
+
 // set changes one entry; the caller holds the lock or owns the index.
 func (x *index) set(oid batos.OID, e entry) {
-	if was := x.lookup(oid); was.live() != e.live() {
-		if e.live() {
-			x.objects++
-		} else {
-			x.objects--
-		}
-	}
 	if oid >= denseOIDs {
+		x.count(x.sparse[oid], e)
 		x.sparse[oid] = e
 		return
 	}
 	p := int(oid >> pageBits)
-	if p >= len(x.pages) {
-		x.pages = append(x.pages, make([]*[pageLen]entry, p+1-len(x.pages))...)
+	if p >= len(x.pages) || x.pages[p] == nil {
+		x.newPage(p)
 	}
-	if x.pages[p] == nil {
-		x.pages[p] = new([pageLen]entry)
+	i := int(oid & (pageLen - 1))
+	x.count(x.pages[p].get(i), e)
+	x.pages[p].set(i, e)
+}
+
+func (x *index) count(was, is entry) {
+	switch {
+	case is.live() && !was.live():
+		x.objects++
+	case was.live() && !is.live():
+		x.objects--
 	}
-	x.pages[p][oid&(pageLen-1)] = e
 }
 
 // add notes one transaction at the end; the caller holds the lock or owns the
@@ -155,19 +212,12 @@ func (x *index) marksUpTo(end uint64) []mark {
 // the index changes.
 func (x *index) entries() iter.Seq2[batos.OID, entry] {
 	return func(yield func(batos.OID, entry) bool) {
-		var page [pageLen]entry
-		for p := 0; ; p++ {
-			x.mu.RLock()
-			more, used := p < len(x.pages), false
-			if more && x.pages[p] != nil {
-				page, used = *x.pages[p], true
-			}
-			x.mu.RUnlock()
-			if !more {
-				break
-			}
-			for i := range page {
-				if used && page[i].at != 0 && !yield(batos.OID(p<<pageBits|i), page[i]) {
+		var copied []byte
+		for p, more := 0, true; more; p++ {
+			copied, more = x.appendPage(copied[:0], p)
+			for i := 0; i < len(copied); i += entrySize {
+				e := entry{le.Uint64(copied[i:]), batos.TID(le.Uint64(copied[i+8:]))}
+				if e.at != 0 && !yield(batos.OID(p<<pageBits|i/entrySize), e) {
 					return
 				}
 			}
@@ -181,4 +231,25 @@ func (x *index) entries() iter.Seq2[batos.OID, entry] {
 			}
 		}
 	}
+}
+
+// appendPage appends what is used of a page to b; more is false past the last
+// page.
+func (x *index) appendPage(b []byte, p int) (_ []byte, more bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if p >= len(x.pages) {
+		return b, false
+	}
+	if x.pages[p] != nil {
+		b = append(b, x.pages[p][:x.pages[p].used()*entrySize]...)
+	}
+	return b, true
+}
+
+// bytes is about how large the index is in a file.
+func (x *index) bytes() uint64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return uint64(x.objects)*entrySize + 24*uint64(len(x.sparse))
 }

@@ -14,7 +14,6 @@ import (
 
 	"batos"
 	"batos/image/store"
-	"batos/internal/vfs"
 )
 
 // Recovery is what opening an image found.
@@ -49,13 +48,13 @@ func (r Recovery) String() string {
 
 // recover opens the files and rebuilds what is known of them.
 func (s *Store) recover(ctx context.Context) error {
-	raw, rawErr := vfs.ReadFile(s.fsys, s.path(IndexFile)) // before the log, which may grow under a reader
+	loaded, loadErr := loadIndex(s.fsys, s.path(IndexFile)) // before the log, which may grow under a reader
 	if err := s.openSegments(); err != nil {
 		return err
 	}
 	s.seed = s.id.seed()
 	s.blobs = newBlobs(s)
-	f, err := s.readIndex(raw, rawErr)
+	f, err := s.useIndex(loaded, loadErr)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"batos"
 	"batos/image/store"
-	"batos/internal/vfs"
 )
 
 // errStop ends a verification that nobody listens to any more.
@@ -313,15 +312,9 @@ func (v *verifier) wrongIndex(oid batos.OID, e entry) error {
 // indexFile looks whether the next start can use the index file.
 func (v *verifier) indexFile() error {
 	v.s.indexMu.Lock()
-	b, err := vfs.ReadFile(v.s.fsys, v.s.path(IndexFile))
+	_, err := loadIndex(v.s.fsys, v.s.path(IndexFile))
 	v.s.indexMu.Unlock()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		_, err = parseIndex(b)
-	}
-	if err == nil {
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOld) {
 		return nil
 	}
 	return v.say(store.Problem{
