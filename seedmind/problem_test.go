@@ -2,6 +2,8 @@ package seedmind
 
 import (
 	"context"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"batos"
@@ -48,3 +50,35 @@ func TestProblems(t *testing.T) {
 }
 
 var errNoMeaning = batos.Errorf(batos.Refused, "it means nothing")
+
+// The names can be taken out of every method again.
+func TestBodiesComeBack(t *testing.T) {
+	c := loaded(t)
+	p, err := mind.NewSeed(c.Tables())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := NewGenerator(c, 3)
+	g.strict = true
+	r := rand.New(rand.NewPCG(3, 4))
+	tried := 0
+	for tried < 60 {
+		s := g.method(r)
+		problem, ok := c.named(r, s)
+		if !ok || strings.Contains(s.Answer, `: " +`) { // a label inside a longer text stays a text
+			continue
+		}
+		prompt, err := p.Prompt(problem.Task)
+		if err != nil || prompt.Text() != s.Prompt.Text() {
+			continue // the codec reads the names another way
+		}
+		tried++
+		source, err := p.Source(problem.Task, s.Answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := p.Body(problem.Task, source); err != nil || body != s.Answer {
+			t.Errorf("%s came back as\n%s\nnot\n%s\n%v", source, body, s.Answer, err)
+		}
+	}
+}

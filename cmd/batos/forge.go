@@ -20,9 +20,9 @@ import (
 
 func forgeCommands(app *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "forge", Short: "Train adapters from collected examples", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		return batos.Errorf(batos.Invalid, "say what: train")
+		return batos.Errorf(batos.Invalid, "say what: collect or train")
 	}}
-	c.AddCommand(forgeTrain(app))
+	c.AddCommand(app.Collect(), forgeTrain(app))
 	return c
 }
 

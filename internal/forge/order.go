@@ -16,6 +16,7 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/mind"
 )
 
 // Order is one training of an adapter on examples that a person or a persona
@@ -23,7 +24,7 @@ import (
 type Order struct {
 	Model   string // GGUF file of the frozen model
 	Library string // folder of the engine's libraries
-	Data    string // file of examples, see [ReadPairs]
+	Data    string // file of examples, see [ReadLessons]
 	Dir     string // folder of the checkpoints and of the result
 	Old     string // adapter file in use now, which the new one is to beat; "": the bare model
 
@@ -55,40 +56,30 @@ type Outcome struct {
 
 // Bounds of an order.
 const (
-	maxPairs     = 100_000
-	maxPairBytes = 64 << 10 // of one line
-	minPairs     = 8
-	maxRow       = 512 // positions
-	heldOutShare = 5   // one in so many
+	maxLessons     = 100_000
+	maxLessonBytes = 64 << 10 // of one line
+	minLessons     = 8
+	maxRow         = 512 // positions
+	heldOutShare   = 5   // one in so many
 )
 
-// Pair is an example: what the model reads and what it is to write. Either may
-// be given in tokens instead; a text prompt is put into the model's chat
-// template, if it has one.
-type Pair struct {
-	Prompt         string  `json:"prompt,omitempty"`
-	Response       string  `json:"response,omitempty"`
-	PromptTokens   []int32 `json:"prompt_tokens,omitempty"`
-	ResponseTokens []int32 `json:"response_tokens,omitempty"`
-}
-
-// ReadPairs reads a file of examples: one JSON object on each line, with the
-// keys of [Pair] or with "instruction" for "prompt". The error is invalid and
-// names the line.
-func ReadPairs(r io.Reader) ([]Pair, error) {
+// ReadLessons reads a file of examples: one JSON object on each line, with the
+// keys of [mind.Lesson] or with "instruction" for "prompt". The error is
+// invalid and names the line.
+func ReadLessons(r io.Reader) ([]mind.Lesson, error) {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxPairBytes)
-	var out []Pair
+	lines.Buffer(nil, maxLessonBytes)
+	var out []mind.Lesson
 	for n := 1; lines.Scan(); n++ {
 		line := bytes.TrimSpace(lines.Bytes())
 		if len(line) == 0 {
 			continue
 		}
-		if len(out) == maxPairs {
-			return nil, batos.Errorf(batos.Limit, "more than %d examples", maxPairs)
+		if len(out) == maxLessons {
+			return nil, batos.Errorf(batos.Limit, "more than %d examples", maxLessons)
 		}
 		var p struct {
-			Pair
+			mind.Lesson
 			Instruction string `json:"instruction"`
 		}
 		if err := json.Unmarshal(line, &p); err != nil {
@@ -100,10 +91,10 @@ func ReadPairs(r io.Reader) ([]Pair, error) {
 		if p.Prompt == "" && len(p.PromptTokens) == 0 || p.Response == "" && len(p.ResponseTokens) == 0 {
 			return nil, batos.Errorf(batos.Invalid, `line %d: want "prompt" and "response"`, n)
 		}
-		out = append(out, p.Pair)
+		out = append(out, p.Lesson)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, batos.Errorf(batos.Invalid, "line of more than %d bytes, or unreadable: %w", maxPairBytes, err)
+		return nil, batos.Errorf(batos.Invalid, "line of more than %d bytes, or unreadable: %w", maxLessonBytes, err)
 	}
 	return out, nil
 }
@@ -146,10 +137,10 @@ func (p *pairs) longest() (most, all int) {
 
 // split writes the examples in tokens and keeps back one in five to judge by:
 // the same ones whatever else is in the file.
-func split(m *ggml.Model, all []Pair, seed uint64) (train, held *pairs, tooLong int, err error) {
+func split(m *ggml.Model, all []mind.Lesson, seed uint64) (train, held *pairs, tooLong int, err error) {
 	train, held = &pairs{seed: seed}, &pairs{seed: seed}
 	for i, p := range all {
-		tokens, from, err := p.write(m)
+		tokens, from, err := write(m, p)
 		if err != nil {
 			return nil, nil, 0, batos.Errorf(batos.Invalid, "example %d: %w", i+1, err)
 		}
@@ -165,23 +156,30 @@ func split(m *ggml.Model, all []Pair, seed uint64) (train, held *pairs, tooLong 
 			train.add(tokens, from)
 		}
 	}
-	if len(train.tokens)+len(held.tokens) < minPairs || len(held.tokens) == 0 || len(train.tokens) == 0 {
+	if len(train.tokens)+len(held.tokens) < minLessons || len(held.tokens) == 0 || len(train.tokens) == 0 {
 		return nil, nil, 0, batos.Errorf(batos.Invalid, "%d usable examples are too few to train and to judge by; collect more", len(train.tokens)+len(held.tokens))
 	}
 	return train, held, tooLong, nil
 }
 
 // write gives an example's tokens, and where the response begins. It ends
-// with the token that ends a generation.
-func (p Pair) write(m *ggml.Model) ([]int32, int, error) {
+// with the token that ends a generation. A prompt in words is put into the
+// model's chat template, if it has one.
+func write(m *ggml.Model, p mind.Lesson) ([]int32, int, error) {
 	tokens := p.PromptTokens
 	if len(tokens) == 0 {
 		text := p.Prompt
 		if m.ChatTemplate() != "" {
 			var err error
-			if text, err = m.ApplyTemplate([]ggml.Turn{{Role: "user", Content: p.Prompt}}); err != nil {
+			chat := []ggml.Turn{{Role: string(mind.User), Content: p.Prompt}}
+			if p.System != "" {
+				chat = append([]ggml.Turn{{Role: string(mind.System), Content: p.System}}, chat...)
+			}
+			if text, err = m.ApplyTemplate(chat); err != nil {
 				return nil, 0, err
 			}
+		} else if p.System != "" {
+			text = p.System + "\n\n" + text
 		}
 		ids, err := m.Tokenize(text, true, true)
 		if err != nil {
@@ -273,7 +271,7 @@ func (o Order) Fill(ctx context.Context, progress func(Progress)) (Outcome, erro
 	if err != nil {
 		return out, batos.Errorf(batos.NotFound, "examples: %w", err)
 	}
-	all, err := ReadPairs(bytes.NewReader(file))
+	all, err := ReadLessons(bytes.NewReader(file))
 	if err != nil {
 		return out, batos.Errorf(batos.CodeOf(err), "%s: %w", o.Data, err)
 	}

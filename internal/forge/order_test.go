@@ -124,10 +124,10 @@ func TestRunOrderRefuses(t *testing.T) {
 	}
 }
 
-func FuzzReadPairs(f *testing.F) {
+func FuzzReadLessons(f *testing.F) {
 	f.Add(`{"instruction": "a", "response": "b"}` + "\n\n" + `{"prompt_tokens": [1], "response_tokens": [2]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := ReadPairs(strings.NewReader(text))
+		got, err := ReadLessons(strings.NewReader(text))
 		if err != nil && batos.CodeOf(err) != batos.Invalid || err == nil && len(got) > strings.Count(text, "\n")+1 {
 			t.Errorf("%d examples, %v", len(got), err)
 		}

@@ -150,6 +150,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/v1/missions", access.Read, s.missions)
 	handle("GET /api/v1/missions/{oid}", access.Read, s.mission)
 	handle("POST /api/v1/missions/{oid}/{verb}", access.Admin, s.decide)
+	handle("GET /api/v1/lessons", access.Admin, s.lessons)
 	m.HandleFunc("GET /api/v1/events", s.events)
 	handle("GET /api/v1/tokens", access.Admin, s.tokens)
 	handle("POST /api/v1/tokens", access.Admin, s.giveToken)

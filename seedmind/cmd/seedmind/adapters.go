@@ -268,8 +268,33 @@ type contestant struct {
 	adapter    *forge.Adapter
 }
 
+// adapted is an engine with an adapter in force for every request.
+type adapted struct {
+	mind.Engine
+	hash string
+}
+
+func (a adapted) Generate(ctx context.Context, r mind.Request) (*mind.Result, error) {
+	r.Adapter = a.hash
+	return a.Engine.Generate(ctx, r)
+}
+
+// under puts the adapter of a file in force.
+func under(ctx context.Context, engine mind.Engine, path string) (mind.Engine, error) {
+	info, err := engine.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, ok := engine.(mind.AdapterHost)
+	if !ok {
+		return nil, batos.Errorf(batos.Invalid, "this engine takes no adapters")
+	}
+	c, err := load(ctx, host, path, info.Hash)
+	return adapted{engine, c.hash}, err
+}
+
 // load brings an adapter's file into the engine.
-func load(ctx context.Context, engine *llama.Engine, path, base string) (contestant, error) {
+func load(ctx context.Context, engine mind.AdapterHost, path, base string) (contestant, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return contestant{}, batos.Errorf(batos.NotFound, "no adapter; run make seedmind-adapters: %w", err)

@@ -55,6 +55,7 @@ const evalSeed = 424242
 func eval(ctx context.Context, args []string) error {
 	var m modelFlags
 	n, show, cutoff := 400, "", -1.0
+	adapter := ""
 	files := "seedmind/testdata/handwritten.jsonl"
 	baseline, calibrate := true, false
 	if err := flags("eval", args, func(f *flag.FlagSet) {
@@ -64,6 +65,7 @@ func eval(ctx context.Context, args []string) error {
 		f.StringVar(&show, "show", show, "print these outcomes: wrong, refused or all")
 		f.BoolVar(&baseline, "baseline", baseline, "measure the nearest phrase too")
 		f.BoolVar(&calibrate, "calibrate", calibrate, "print what other bounds of confidence would give")
+		f.StringVar(&adapter, "adapter", adapter, "file of an adapter to put in force")
 		f.Float64Var(&cutoff, "cutoff", cutoff, "bound of confidence instead of the model's own")
 	}); err != nil {
 		return err
@@ -77,6 +79,11 @@ func eval(ctx context.Context, args []string) error {
 		return err
 	}
 	defer engine.Close()
+	if adapter != "" {
+		if engine, err = under(ctx, engine, adapter); err != nil {
+			return err
+		}
+	}
 	if cutoff >= 0 {
 		profile = profile.WithCutoff(cutoff)
 	}
