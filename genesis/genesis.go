@@ -19,9 +19,18 @@ import (
 //go:embed objects/*.star
 var files embed.FS
 
+// CodexName is the name of the document that [Codex] is.
+const CodexName = "persona_codex.md"
+
+// Codex is the Persona Codex as it ships: who the personas are and how a
+// mission is worked on. The kernel reads it after the objects.
+//
+//go:embed persona_codex.md
+var Codex string
+
 // Release is the version of the primordial image; it is recorded beside every
 // slot that genesis makes, so that a newer release knows what was edited.
-const Release = "0.1.0"
+const Release = "0.2.0"
 
 // File is the source of one primordial object.
 type File struct {

@@ -116,7 +116,10 @@ func (k *Kernel) create(ctx context.Context) error {
 		if err := christen(tx, labels, rootName, kernel); err != nil {
 			return err
 		}
-		return k.createObjects(tx, files, kernel, labels, map[string]object.Value{"model_id": id, "model_blob": blob})
+		if err := k.createObjects(tx, files, kernel, labels, map[string]object.Value{"model_id": id, "model_blob": blob}); err != nil {
+			return err
+		}
+		return codexShips(tx, kernel, k.now())
 	})
 	return err
 }

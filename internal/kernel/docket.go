@@ -34,7 +34,7 @@ type docket struct {
 
 // inference is one answer of the model, as the kernel saw it.
 type inference struct {
-	Persona, Adapter, Model, Hash string
+	Persona, Kind, Adapter, Model, Hash string
 	Prompt, Answer                string
 	Tokens, PromptTokens          int64
 	Millis                        int64
@@ -94,7 +94,7 @@ func (d *docket) state() *object.State {
 }
 
 func (i inference) value() *object.Dict {
-	return new(dict).str("persona", i.Persona).str("adapter", i.Adapter).str("model", i.Model).str("hash", i.Hash).
+	return new(dict).str("persona", i.Persona).str("kind", i.Kind).str("adapter", i.Adapter).str("model", i.Model).str("hash", i.Hash).
 		str("prompt", i.Prompt).str("answer", i.Answer).int("tokens", i.Tokens).int("prompt_tokens", i.PromptTokens).
 		int("milliseconds", i.Millis).value()
 }
@@ -127,7 +127,7 @@ func loadDocket(tx *image.Tx, oid batos.OID) (*docket, error) {
 	for _, v := range itemsOf(get("inferences")) {
 		f := fieldsOf(v)
 		d.Inferences = append(d.Inferences, inference{
-			Persona: f.str("persona"), Adapter: f.str("adapter"), Model: f.str("model"), Hash: f.str("hash"), Prompt: f.str("prompt"), Answer: f.str("answer"),
+			Persona: f.str("persona"), Kind: f.str("kind"), Adapter: f.str("adapter"), Model: f.str("model"), Hash: f.str("hash"), Prompt: f.str("prompt"), Answer: f.str("answer"),
 			Tokens: f.int("tokens"), PromptTokens: f.int("prompt_tokens"), Millis: f.int("milliseconds"),
 		})
 	}

@@ -109,7 +109,7 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	f.ledger.unused(request.MaxTokens - len(res.Tokens))
 	res.Text = strings.ToValidUTF8(res.Text, "\uFFFD") // bytes that a model cut off or made up cannot be kept as text
 	took := inference{
-		Persona: args.str("persona"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,
+		Persona: args.str("persona"), Kind: args.str("kind"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,
 		Tokens: int64(len(res.Tokens)), PromptTokens: int64(res.PromptTokens), Millis: k.clock().Sub(began).Milliseconds(),
 	}
 	book := func(tx *image.Tx) error {

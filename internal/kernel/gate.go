@@ -149,16 +149,25 @@ func verdictDict(err error, answer object.Value, verdict batos.OID) *object.Dict
 	if answer == nil {
 		answer = object.None{}
 	}
-	return d.str("answer", object.Text(answer, 400)).ref("verdict", verdict).value()
+	return d.str("answer", object.Text(answer, 400)).ref("verdict", verdict).set("checks", &object.List{}).value()
 }
 
-// primTrial: try_(cycle, source) has the source tried and answers
-// {ok, code, error, answer, verdict}.
+// primTrial: try_(cycle, source, expectations) has the source tried and
+// answers {ok, code, error, answer, verdict, checks}. The expectations are what
+// another persona wrote without having seen the source: {tests, second_opinion}.
 func (k *Kernel) primTrial(c *exec.Call) (object.Value, error) {
-	if err := ofWorkflow(c, 2); err != nil {
+	if n := len(c.Args()); n != 2 {
+		if err := ofWorkflow(c, 3); err != nil {
+			return nil, err
+		}
+	} else if err := ofWorkflow(c, 2); err != nil {
 		return nil, err
 	}
-	return c.Effect(exec.EffectTrial, false, new(dict).set("cycle", c.Args()[0]).set("source", c.Args()[1]).value())
+	args := new(dict).set("cycle", c.Args()[0]).set("source", c.Args()[1])
+	if len(c.Args()) == 3 {
+		args.set("expectations", c.Args()[2])
+	}
+	return c.Effect(exec.EffectTrial, false, args.value())
 }
 
 // trial runs the candidate on every message that waits for it, one after the
@@ -376,8 +385,10 @@ func (k *Kernel) supersede(c *exec.Call, d *docket) error {
 func (k *Kernel) provenance(tx *image.Tx, d *docket, v *verdict, source, approver string) (batos.OID, error) {
 	_, _, info, _ := k.core.use() // an approval may come while the core is offline: the docket knows the model
 	var last inference
-	if n := len(d.Inferences); n > 0 {
-		last = d.Inferences[n-1]
+	for _, i := range d.Inferences { // the author's, not the one who checked
+		if i.Kind != secondOpinion && i.Kind != "tests" || last.Model == "" {
+			last = i
+		}
 	}
 	if last.Model == "" {
 		last.Model, last.Hash = info.ModelID, info.Hash

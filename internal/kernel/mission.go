@@ -318,7 +318,11 @@ func (k *Kernel) leaveCycle(tx *image.Tx, cycle batos.OID, state string) error {
 		return err
 	}
 	if ok {
-		if err := tx.SetSlot(cycle, "synthesis_state*", v); err != nil {
+		in, err := stateSlot(tx, cycle)
+		if err != nil {
+			return err
+		}
+		if err := tx.SetSlot(cycle, in, v); err != nil {
 			return err
 		}
 	}
@@ -330,6 +334,15 @@ func (k *Kernel) leaveCycle(tx *image.Tx, cycle batos.OID, state string) error {
 	if !ok {
 		return nil
 	}
-	_, err = tx.Tree(tree).Delete(object.NewInt(int64(cycle)))
-	return err
+	if _, err := tx.Tree(tree).Delete(object.NewInt(int64(cycle))); err != nil {
+		return err
+	}
+	finished, ok, err := tx.Slot(k.roots.active, "finished")
+	if err != nil || !ok {
+		return err
+	}
+	if tree, ok = finished.(object.Tree); !ok {
+		return nil
+	}
+	return tx.Tree(tree).Set(object.NewInt(int64(cycle)), object.Ref(cycle))
 }

@@ -91,7 +91,11 @@ func missionOf(tx *image.Tx, doc batos.OID) (Mission, error) {
 
 // cycleState is the name of the state prototype that a cycle delegates to.
 func cycleState(tx *image.Tx, cycle batos.OID) (string, error) {
-	v, _, err := tx.Slot(cycle, "synthesis_state*")
+	in, err := stateSlot(tx, cycle)
+	if err != nil {
+		return "", err
+	}
+	v, _, err := tx.Slot(cycle, in)
 	if err != nil {
 		return "", err
 	}
@@ -101,6 +105,16 @@ func cycleState(tx *image.Tx, cycle batos.OID) (string, error) {
 	}
 	name, _, err := tx.Slot(batos.OID(r), "name")
 	return strOf(name), err
+}
+
+// stateSlot is the slot in which a cycle holds its state: contexts of the
+// orchestrator have one of their own.
+func stateSlot(tx *image.Tx, cycle batos.OID) (string, error) {
+	_, ok, err := tx.Slot(cycle, "current_state*")
+	if ok {
+		return "current_state*", err
+	}
+	return "synthesis_state*", err
 }
 
 // Approve lets the method of a mission that awaits a person's approval be

@@ -20,6 +20,11 @@ func (k *Kernel) registerPrimitives() {
 		"mind.compose":        k.primCompose,
 		"mind.read":           k.primRead,
 		"mind.serves":         k.primServes,
+		"mind.profile":        k.primProfile,
+		"mind.document":       primDocument,
+		"mind.assemble":       primAssemble,
+		"kernel.find":         primFind,
+		"mission.books":       k.primBooks,
 		"mission.brief":       k.primBrief,
 		"mission.note":        k.primNote,
 		"mission.end":         k.primEnd,
@@ -85,17 +90,68 @@ func (k *Kernel) primServes(c *exec.Call) (object.Value, error) {
 	}
 	return c.Inline("serves", c.Args()[0], func() (object.Value, error) {
 		_, profile, _, err := k.core.use()
-		return object.Bool(err == nil && profile.Serves(mind.Kind(strOf(c.Args()[0])))), nil
+		return object.Bool(err == nil && profile.Serves(kindOf(strOf(c.Args()[0])))), nil
 	})
 }
 
-// primCompose: compose_(kind, brief, attempts) answers the request that the
-// model's profile makes of a task: {ok, code, error, prompt, request}.
+// primProfile: profile_() names the profile of the model in use, "" if there
+// is none.
+func (k *Kernel) primProfile(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 0, 0); err != nil {
+		return nil, err
+	}
+	return c.Inline("profile", object.None{}, func() (object.Value, error) {
+		_, profile, _, err := k.core.use()
+		if err != nil {
+			return object.Str(""), nil
+		}
+		return object.Str(profile.Name()), nil
+	})
+}
+
+// primFind: find_(name) answers the object of a root name, as given or with
+// _obj behind it, or None.
+func primFind(c *exec.Call) (object.Value, error) {
+	if err := arity(c, 1, 1); err != nil {
+		return nil, err
+	}
+	name := strOf(c.Args()[0])
+	for _, n := range []string{name, name + "_obj"} {
+		oid, ok, err := c.Tx().Name(n)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return object.Ref(oid), nil
+		}
+	}
+	return object.None{}, nil
+}
+
+// secondOpinion is the kind of work of one who checks a method by writing it
+// himself.
+const secondOpinion = "second_opinion"
+
+// kindOf is the kind of task that a work of the codex is.
+func kindOf(work string) mind.Kind {
+	if work == secondOpinion {
+		return mind.Method
+	}
+	return mind.Kind(work)
+}
+
+// primCompose: compose_(kind, brief, attempts, persona) answers the request
+// that the model's profile makes of a task, in the words that the codex has
+// for the persona: {ok, code, error, kind, prompt, request}.
 func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 3, 3); err != nil {
+	if err := arity(c, 3, 4); err != nil {
 		return nil, err
 	}
 	kind, brief := strOf(c.Args()[0]), c.Args()[1]
+	persona := ""
+	if len(c.Args()) == 4 {
+		persona = strOf(c.Args()[3])
+	}
 	var earlier []mind.Attempt
 	for i, a := range itemsOf(c.Args()[2]) {
 		f := fieldsOf(a)
@@ -106,11 +162,15 @@ func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
 		if err != nil {
 			return failed(err), nil
 		}
-		r, err := profile.Compose(taskFrom(kind, brief), earlier)
+		task := taskFrom(kind, brief)
+		if task.Rules, task.Grammar, err = promptFor(c.Tx(), persona, kind, profile.Name()); err != nil {
+			return nil, err
+		}
+		r, err := profile.Compose(task, earlier)
 		if err != nil {
 			return failed(err), nil
 		}
-		return new(dict).bool("ok", true).str("code", "").str("error", "").str("prompt", promptText(r)).set("request", requestValue(r)).value(), nil
+		return new(dict).bool("ok", true).str("code", "").str("error", "").str("kind", kind).str("prompt", promptText(r)).set("request", requestValue(r)).value(), nil
 	})
 }
 
@@ -154,7 +214,7 @@ func primInfer(c *exec.Call) (object.Value, error) {
 	if persona != "" && persona != "base" && !personas[persona] {
 		return nil, batos.Errorf(batos.NotFound, "no adapter is named %s", quote(persona))
 	}
-	return c.Effect(exec.EffectInfer, false, new(dict).set("request", request).str("persona", persona).str("prompt", prompt).value())
+	return c.Effect(exec.EffectInfer, false, new(dict).set("request", request).str("persona", persona).str("kind", in.str("kind")).str("prompt", prompt).value())
 }
 
 // personas are the roles an inference can be asked in. Until an adapter is
@@ -239,6 +299,9 @@ func (k *Kernel) primEnd(c *exec.Call) (object.Value, error) {
 		return nil, batos.Errorf(batos.Denied, "a mission cannot be ended in a trial")
 	}
 	d, err := loadDocket(c.Tx(), docketOID(c.Receiver()))
+	if batos.CodeOf(err) == batos.NotFound {
+		return object.None{}, nil // a workflow that no message waits for has no books
+	}
 	if err != nil {
 		return nil, err
 	}

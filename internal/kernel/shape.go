@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"slices"
 	"strings"
 
 	"batos"
@@ -52,14 +53,43 @@ func namedFrom(items []object.Value) []mind.NamedShape {
 func taskFrom(kind string, brief object.Value) mind.Task {
 	f := fieldsOf(brief)
 	t := mind.Task{
-		Kind: mind.Kind(kind), Selector: batos.Selector(f.str("selector")), Kwargs: namedFrom(f.list("kwargs")),
+		Kind: kindOf(kind), Selector: batos.Selector(f.str("selector")), Kwargs: namedFrom(f.list("kwargs")),
 		Slots: namedFrom(f.list("slots")), Intent: f.str("intent"), Receiver: f.str("receiver"),
 		Methods: stringsOf(f.get("methods")), Example: f.str("example"),
+		Findings: f.str("findings"),
+	}
+	if t.Kind == mind.Reply {
+		t.Intent = f.str("question")
 	}
 	for _, a := range f.list("args") {
 		t.Args = append(t.Args, shapeFrom(a))
 	}
+	if kind == secondOpinion {
+		t.Slots = regrouped(t.Slots)
+	}
 	return t
+}
+
+// regrouped tells the same slots in another order, for one who is to come to
+// an opinion of his own: the types change places, slots of one type stay in
+// order, since which is the first of its type means something.
+func regrouped(in []mind.NamedShape) []mind.NamedShape {
+	var kinds []mind.ShapeKind
+	for _, s := range in {
+		if !slices.Contains(kinds, s.Shape.Kind) {
+			kinds = append(kinds, s.Shape.Kind)
+		}
+	}
+	slices.Reverse(kinds)
+	var out []mind.NamedShape
+	for _, k := range kinds {
+		for _, s := range in {
+			if s.Shape.Kind == k {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }
 
 // maxExample bounds the JSON example of a brief, in bytes.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"batos"
 	"batos/genesis"
@@ -144,6 +145,9 @@ func (u *upgrading) all(files []genesis.File) error {
 		return nil
 	}
 	if err := u.tx.SetSlot(u.kernel, "shipped", after.value()); err != nil {
+		return err
+	}
+	if err := codexShips(u.tx, u.kernel, object.Time(time.Now().UnixMicro())); err != nil {
 		return err
 	}
 	return u.tx.SetSlot(u.kernel, "release", object.Str(u.out.To))

@@ -12,7 +12,7 @@ import (
 const CovenantName = "covenant"
 
 // Covenant speaks to any instruction-following chat model in plain words: the
-// rules of the dialect, the facts of the task, and for a repair what was
+// rules that the Persona Codex has for the work ([Task].Rules), the facts of the task, and for a repair what was
 // written before and why it was turned down. Its grammars hold the model to
 // one method with the right head, or to one JSON object. Its zero value is
 // ready.
@@ -24,6 +24,7 @@ var _ Profile = Covenant{}
 const (
 	methodTokens   = 768
 	planTokens     = 192
+	listTokens     = 256 // of requirements and tests
 	describeTokens = 96
 	toldAttempts   = 2
 	maxTold        = 4000 // bytes of a source or an error that goes back to the model
@@ -32,75 +33,53 @@ const (
 // Name is "covenant".
 func (Covenant) Name() string { return CovenantName }
 
-// Serves reports whether chat models are asked for this kind of work: methods,
-// plans and descriptions.
+// Serves reports whether chat models are asked for this kind of work: all but
+// layouts.
 func (Covenant) Serves(kind Kind) bool {
-	return kind == Method || kind == Plan || kind == Describe
+	switch kind {
+	case Method, Plan, Describe, Requirements, Tests, Reply:
+		return true
+	}
+	return false
 }
 
-const methodRules = `You write one method of one object in a system of living objects. The language is a small dialect of Python.
-
-Rules:
-1. Answer with the source of the method and nothing else: no explanation, no code fence.
-2. All state lives in slots of the object, read and assigned as self.NAME. There are no other variables outside the method.
-3. If the method changes a slot, or something inside a list or dict of a slot, then the line
-    self._p_changed = True
-stands directly before every return, and at the end if the method does not return. A method that only reads must not have that line.
-4. Return the result of the message. If the method changes a number or text, return its new value.
-5. There is no import, class, try, with, global, yield, decorator or type annotation. There are def, if, for, while, comprehensions, lambda, f-strings and the functions len, range, sum, min, max, abs, round, sorted, reversed, enumerate, zip, any, all, int, float, str, bool, list, dict, type, fail.
-6. For input that makes no sense, call fail("what is wrong").
-
-Example, for an object with the slots stock (int) and log (list of str), and the message take(int):
-def take(self, value):
-    if value > self.stock:
-        fail("only %d left" % self.stock)
-    self.stock = self.stock - value
-    self.log.append("took %d" % value)
-    self._p_changed = True
-    return self.stock`
-
-const planRules = `You plan one method of one object in a system of living objects, before it is written. Answer with one JSON object: "purpose" (one sentence), "reads" and "changes" (names of slots), "steps" (at most four short sentences).`
-
-const describeRules = `You describe things in a system of living objects. Answer with one plain sentence, without names of slots that are not given.`
-
 // Compose writes the conversation. It refuses a message whose named arguments
-// could not be parameters, and a kind of work it does not serve.
-func (Covenant) Compose(t Task, earlier []Attempt) (Request, error) {
+// could not be parameters, and a kind of work it does not serve; a task without
+// rules is invalid.
+func (c Covenant) Compose(t Task, earlier []Attempt) (Request, error) {
 	sig, err := signature(t)
 	if err != nil {
 		return Request{}, err
 	}
+	if !c.Serves(t.Kind) {
+		return Request{}, batos.Errorf(batos.Refused, "a chat model is not asked for work of the kind %q", t.Kind)
+	}
+	if t.Rules == "" {
+		return Request{}, batos.Errorf(batos.Invalid, "the codex has no prompt for work of the kind %q and the profile %q", t.Kind, CovenantName)
+	}
 	facts := describe(t)
+	r := Request{Grammar: grammarOf(t, sig)}
+	ask := ""
 	switch t.Kind {
 	case Method:
-		r := Request{
-			Chat:      []Turn{{System, methodRules}, {User, facts + "\n\nWrite the method. It begins with\n" + sig}},
-			Grammar:   methodGrammar(sig),
-			MaxTokens: methodTokens,
-		}
-		if n := len(earlier); n > 0 {
-			// The same words at temperature zero would give the same answer.
-			r.Temperature, r.TopP, r.Seed = min(0.3*float32(n), 0.9), 0.95, uint64(n)
-			for _, a := range earlier[max(0, n-toldAttempts):] {
-				r.Chat = append(r.Chat, Turn{Assistant, short(a.Source)},
-					Turn{User, "That was turned down: " + short(a.Error) + "\nWrite the whole method again. It begins with\n" + sig})
-			}
-		}
-		return r, nil
+		ask, r.MaxTokens = "\n\nWrite the method. It begins with\n"+sig, methodTokens
 	case Plan:
-		return Request{
-			Chat:      []Turn{{System, planRules}, {User, facts}},
-			Grammar:   planGrammar(t.Slots),
-			MaxTokens: planTokens,
-		}, nil
+		r.MaxTokens = planTokens
 	case Describe:
-		return Request{
-			Chat:      []Turn{{System, describeRules}, {User, facts + "\n\nWhat is it for?"}},
-			Grammar:   `root ::= [^\x00-\x1f]+`,
-			MaxTokens: describeTokens,
-		}, nil
+		ask, r.MaxTokens = "\n\nWhat is it for?", describeTokens
+	case Requirements, Tests, Reply:
+		r.MaxTokens = listTokens
 	}
-	return Request{}, batos.Errorf(batos.Refused, "a chat model is not asked for work of the kind %q", t.Kind)
+	r.Chat = []Turn{{System, t.Rules}, {User, facts + ask}}
+	if n := len(earlier); n > 0 && t.Kind == Method {
+		// The same words at temperature zero would give the same answer.
+		r.Temperature, r.TopP, r.Seed = min(0.3*float32(n), 0.9), 0.95, uint64(n)
+		for _, a := range earlier[max(0, n-toldAttempts):] {
+			r.Chat = append(r.Chat, Turn{Assistant, short(a.Source)},
+				Turn{User, "That was turned down: " + short(a.Error) + "\nWrite the whole method again. It begins with\n" + sig})
+		}
+	}
+	return r, nil
 }
 
 func short(s string) string {
@@ -143,6 +122,9 @@ func describe(t Task) string {
 	}
 	if t.Intent != "" {
 		line("Purpose: %s", short(t.Intent))
+	}
+	if t.Findings != "" {
+		line("%s", short(t.Findings))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -214,7 +196,7 @@ func (Covenant) Read(t Task, r *Result) (Answer, error) {
 			return a, err
 		}
 		a.Source, a.Notes = methodSource(text, sig, t.Selector)
-	case Plan:
+	case Plan, Requirements, Tests:
 		a.Source = strings.TrimSpace(unfence(text))
 	default:
 		a.Source = strings.TrimSpace(text)

@@ -18,7 +18,7 @@ func intTask() Task {
 			{Name: "count", Shape: Shape{Kind: IntShape}},
 			{Name: "log", Shape: Shape{Kind: ListShape, Elem: &Shape{Kind: DictShape, Fields: []NamedShape{{Name: "at", Shape: Shape{Kind: IntShape}}}}}},
 		},
-		Methods: []string{"reset"}, Intent: "raise the count",
+		Methods: []string{"reset"}, Intent: "raise the count", Findings: "Plan: add", Rules: "Write self._p_changed = True.",
 	}
 }
 
@@ -35,7 +35,7 @@ func TestCovenantComposes(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Object: counter", "  count: int", "  log: list of {at: int}", "It understands: reset",
-		"Message: raise_by(int, step=float)", "Purpose: raise the count", "\ndef raise_by(self, value, step):",
+		"Message: raise_by(int, step=float)", "Purpose: raise the count", "Plan: add", "\ndef raise_by(self, value, step):",
 	} {
 		if !strings.Contains(r.Chat[1].Text, want) {
 			t.Errorf("the prompt lacks %q:\n%s", want, r.Chat[1].Text)
@@ -87,8 +87,11 @@ func TestCovenantRefusesWhatCannotBeAParameter(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := (Covenant{}).Compose(Task{Kind: Tests}, nil); batos.CodeOf(err) != batos.Refused {
+	if _, err := (Covenant{}).Compose(Task{Kind: Layout, Rules: "x"}, nil); batos.CodeOf(err) != batos.Refused {
 		t.Errorf("a kind that is not served: %v", err)
+	}
+	if _, err := (Covenant{}).Compose(Task{Kind: Plan}, nil); batos.CodeOf(err) != batos.Invalid {
+		t.Errorf("a task without rules: %v", err)
 	}
 }
 

@@ -127,6 +127,7 @@ const (
 	Describe     Kind = "describe"     // one sentence about an object or method
 	Layout       Kind = "layout"       // JSON layout tree of a display
 	Tests        Kind = "tests"        // example calls with expected results, JSON
+	Reply        Kind = "answer"       // an answer to a question, text
 )
 
 // Task is one piece of work for a mind, told in facts. Values never appear
@@ -141,6 +142,13 @@ type Task struct {
 	Receiver string       // the receiver's name
 	Methods  []string     // selectors that the receiver understands
 	Example  string       // JSON of the receiver's slots, for models that profit from it
+	// Findings is what other states of the mission brought: a plan,
+	// requirements, passages of the catalog.
+	Findings string
+	// Rules is what the Persona Codex tells models of this profile that speak
+	// in words; Grammar names what the answer is to be held to. Profiles with
+	// a form of their own ignore both.
+	Rules, Grammar string
 }
 
 // ShapeKind is the type of a value as a model is told it.

@@ -510,7 +510,7 @@ func TestProbe(t *testing.T) {
 func TestCovenantGrammars(t *testing.T) {
 	e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{Context: 8192})})
 	task := mind.Task{
-		Kind: mind.Method, Selector: "raise_by",
+		Kind: mind.Method, Selector: "raise_by", Rules: "Write one method.",
 		Args:   []mind.Shape{{Kind: mind.IntShape}},
 		Kwargs: []mind.NamedShape{{Name: "step", Shape: mind.Shape{Kind: mind.FloatShape}}},
 		Slots:  []mind.NamedShape{{Name: "count", Shape: mind.Shape{Kind: mind.IntShape}}, {Name: `a "b" \c`, Shape: mind.Shape{Kind: mind.StrShape}}},
