@@ -10,7 +10,7 @@
 //
 //   - internal/vfs is files: real, in memory, crashing and failing ones.
 //     internal/gguf reads and writes model files. genesis is the source of the
-//     primordial objects.
+//     primordial objects. internal/codex reads the Persona Codex.
 //   - object is what a slot may hold and how objects delegate, without storage.
 //     image/store is the contract of a place that keeps revisions.
 //   - internal/codec makes bytes of objects. image/store/logstore is the

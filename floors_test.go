@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"batos/internal/gguf":          1,
 	"batos/internal/gguf/gguftest": 2,
 	"batos/internal/zmtp":          1,
+	"batos/internal/codex":         1,
 	"batos/genesis":                1,
 	"batos/object":                 2,
 	"batos/image/store":            2,

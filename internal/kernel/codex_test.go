@@ -287,3 +287,84 @@ func TestAnExperimentComparesTwoWorkflows(t *testing.T) {
 		t.Errorf("%d inferences after the variant was discarded", n)
 	}
 }
+
+func TestAMissionIsUndoneAsAWhole(t *testing.T) {
+	w := awakened(t, setup{script: writing(incrementBy)})
+	ctx := context.Background()
+	w.new("counter", "", slot("count", num(3)))
+	v, err := w.send("counter", "increment_by", num(4))
+	w.want(v, err, num(7))
+	m := w.lastMission()
+	if _, err := w.k.UndoMission(ctx, Person{"tester"}, m.OID); err != nil {
+		t.Fatal(err)
+	}
+	v, err = w.send("counter", "count")
+	w.want(v, err, num(3))
+	if _, err := w.k.Inspect(ctx, batos.Ref{Name: "counter.increment_by"}, 0); batos.CodeOf(err) != batos.NoSlot {
+		t.Errorf("the method is still there: %v", err)
+	}
+	// Somebody has built on it: nothing is taken back.
+	v, err = w.send("counter", "increment_by", num(4))
+	w.want(v, err, num(7))
+	if _, err := w.k.Set(ctx, Person{"tester"}, batos.Ref{Name: "counter"}, "count", num(50)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.k.UndoMission(ctx, Person{"tester"}, w.lastMission().OID); batos.CodeOf(err) != batos.Conflict {
+		t.Errorf("%v", err)
+	}
+	v, err = w.send("counter", "increment_by", num(1))
+	w.want(v, err, num(51))
+}
+
+func TestAMethodIsPutOnAParent(t *testing.T) {
+	shout := "def shout(self):\n    return self.name.upper()\n"
+	w := awakened(t, setup{script: writing(shout, incrementBy)})
+	ctx := context.Background()
+	// Awaiting approval: the person puts it on the parent at once.
+	o, err := w.k.Send(ctx, request("genesis_obj", "shout"))
+	if err != nil || o.Err == nil || o.Err.Code != batos.ApprovalPending {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	if err := w.k.ApproveOn(ctx, Person{"tester"}, o.Mission, batos.Ref{Name: "orchestrator_obj"}); batos.CodeOf(err) != batos.Invalid {
+		t.Errorf("what is no parent: %v", err)
+	}
+	if err := w.k.ApproveOn(ctx, Person{"tester"}, o.Mission, batos.Ref{Name: "traits_obj"}); err != nil {
+		t.Fatal(err)
+	}
+	v, serr := w.send("genesis_obj", "shout")
+	w.want(v, serr, object.Str("BAT OS"))
+	if _, _, has := w.slotOf("traits_obj", "shout"); !has {
+		t.Error("the parent has no method")
+	}
+	// Installed already: it moves.
+	w.new("shelf", "", slot("kind", object.Str("shelf")))
+	w.new("counter", "shelf", slot("count", num(3)))
+	v, serr = w.send("counter", "increment_by", num(4))
+	w.want(v, serr, num(7))
+	if err := w.k.ApproveOn(ctx, Person{"tester"}, w.lastMission().OID, batos.Ref{Name: "shelf"}); err != nil {
+		t.Fatal(err)
+	}
+	w.new("other", "shelf", slot("count", num(10)))
+	v, serr = w.send("other", "increment_by", num(1))
+	w.want(v, serr, num(11))
+	v, serr = w.send("counter", "increment_by", num(1))
+	w.want(v, serr, num(8))
+}
+
+// slotOf is what an object itself holds.
+func (w *world) slotOf(target, name string) (batos.OID, object.Value, bool) {
+	w.t.Helper()
+	var oid batos.OID
+	var v object.Value
+	has := false
+	err := w.im.View(context.Background(), func(tx *image.Tx) (err error) {
+		if oid, err = resolve(tx, batos.Ref{Name: target}); err == nil {
+			v, has, err = tx.Slot(oid, name)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return oid, v, has
+}

@@ -29,15 +29,16 @@ type docket struct {
 	Trials     int64
 	Verdicts   []batos.OID // of the newest trial, one for each waiting message
 	Installed  int64       // version of the method that came of it
+	Lift       batos.OID   // a parent that a person wants the method on, or 0
 	Superseded bool        // the receiver got a method otherwise: nothing came of it
 }
 
 // inference is one answer of the model, as the kernel saw it.
 type inference struct {
 	Persona, Kind, Adapter, Model, Hash string
-	Prompt, Answer                string
-	Tokens, PromptTokens          int64
-	Millis                        int64
+	Prompt, Answer                      string
+	Tokens, PromptTokens                int64
+	Millis                              int64
 }
 
 func docketOID(cycle batos.OID) batos.OID { return batos.DeriveOID("docket", cycle.String()) }
@@ -81,6 +82,9 @@ func (d *docket) state() *object.State {
 		{Name: "verdicts", Value: verdicts},
 		{Name: "installed", Value: object.NewInt(d.Installed)},
 	}
+	if d.Lift != 0 {
+		s = append(s, object.Slot{Name: "lift", Value: object.Ref(d.Lift)})
+	}
 	if d.Superseded {
 		s = append(s, object.Slot{Name: "superseded", Value: object.Bool(true)})
 	}
@@ -111,7 +115,7 @@ func loadDocket(tx *image.Tx, oid batos.OID) (*docket, error) {
 	}
 	d := &docket{
 		Cycle: refOf(get("cycle")), Key: strOf(get("key")), Receiver: refOf(get("receiver")),
-		Selector: batos.Selector(strOf(get("selector"))), State: strOf(get("state")),
+		Selector: batos.Selector(strOf(get("selector"))), State: strOf(get("state")), Lift: refOf(get("lift")),
 		Tokens: intOf(get("tokens")), Prompted: intOf(get("prompt_tokens")), Trials: intOf(get("trials")), Installed: intOf(get("installed")),
 	}
 	superseded, _ := get("superseded").(object.Bool)

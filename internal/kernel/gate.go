@@ -335,6 +335,14 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	holder := d.Receiver
+	if d.Lift != 0 {
+		needs = true // on a parent it is for others too
+		if err := mayLift(tx, d.Receiver, d.Lift); err != nil {
+			return nil, err
+		}
+		holder = d.Lift
+	}
 	if needs && c.Message().Authority < batos.Person {
 		return nil, batos.Errorf(batos.Denied, "a person must approve a method on a protected object")
 	}
@@ -349,10 +357,10 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	m := &object.Method{
 		Selector: d.Selector, Source: source, Author: batos.Persona, AuthorName: "BRICK", Mission: d.Cycle, Provenance: provenance,
 	}
-	if err := exec.Install(tx, d.Receiver, m); err != nil {
+	if err := exec.Install(tx, holder, m); err != nil {
 		return nil, err
 	}
-	installed, _, err := tx.Slot(d.Receiver, string(d.Selector))
+	installed, _, err := tx.Slot(holder, string(d.Selector))
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +370,7 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	if err := d.save(tx); err != nil {
 		return nil, err
 	}
-	for _, oid := range []batos.OID{docketOID(cycle), provenance, d.Receiver} {
+	for _, oid := range []batos.OID{docketOID(cycle), provenance, holder} {
 		c.Vouch(oid)
 	}
 	t.events = append(t.events, Event{Kind: "installed", Mission: cycle, Data: new(dict).str("selector", string(d.Selector)).

@@ -154,6 +154,23 @@ type Mission struct {
 	Brief        *Value     `json:"brief,omitempty"`
 }
 
+// Decision is POST /api/v1/missions/{oid}/{approve,reject,cancel,undo}. On,
+// for approve, names the parent that the method is put on.
+type Decision struct {
+	On string `json:"on,omitempty"`
+}
+
+// Codex is GET /api/v1/codex. PUT takes File, a name for errors, and Source.
+type Codex struct {
+	File      string     `json:"file,omitempty"`
+	Source    string     `json:"source"`
+	Loaded    *time.Time `json:"loaded,omitempty"`
+	By        string     `json:"by,omitempty"`
+	Workflows []string   `json:"workflows,omitempty"`
+	Edited    []string   `json:"edited,omitempty"`
+	TID       string     `json:"tid,omitempty"`
+}
+
 // Missions is GET /api/v1/missions.
 type Missions struct {
 	Missions []Mission `json:"missions"`

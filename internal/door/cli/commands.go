@@ -276,7 +276,7 @@ func (a *App) eval() *cobra.Command {
 
 func (a *App) mission() *cobra.Command {
 	c := &cobra.Command{Use: "mission", Short: "See and steer missions", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return batos.Errorf(batos.Invalid, "say what: list, show, approve, reject or cancel")
+		return batos.Errorf(batos.Invalid, "say what: list, show, approve, reject, cancel or undo")
 	}}
 	c.AddCommand(&cobra.Command{
 		Use: "list", Short: "List missions", Args: cobra.NoArgs,
@@ -312,20 +312,29 @@ func (a *App) mission() *cobra.Command {
 			return nil
 		},
 	})
-	for verb, short := range map[string]string{
-		"approve": "Let a proved method in", "reject": "Turn a proved method down", "cancel": "Stop a mission",
-	} {
-		c.AddCommand(&cobra.Command{
-			Use: verb + " MISSION", Short: short, Args: cobra.ExactArgs(1),
+	decide := func(verb, short, long string) *cobra.Command {
+		var on string
+		d := &cobra.Command{
+			Use: verb + " MISSION", Short: short, Long: long, Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var out wire.Mission
-				if err := a.call(cmd.Context(), http.MethodPost, "/missions/"+url.PathEscape(args[0])+"/"+verb, struct{}{}, &out); err != nil {
+				if err := a.call(cmd.Context(), http.MethodPost, "/missions/"+url.PathEscape(args[0])+"/"+verb, wire.Decision{On: on}, &out); err != nil {
 					return err
 				}
 				return a.done(out, "%s %s", out.OID, out.State)
 			},
-		})
+		}
+		if verb == "approve" {
+			d.Flags().StringVar(&on, "on", "", "put the method on this parent of the receiver, for all that delegate to it")
+		}
+		return d
 	}
+	c.AddCommand(
+		decide("approve", "Let a proved method in", "Let a proved method in. With --on a mission that has installed its method already has it moved to the parent."),
+		decide("reject", "Turn a proved method down", ""),
+		decide("cancel", "Stop a mission", ""),
+		decide("undo", "Take back what a mission brought about", "Take back the method that a mission installed and what the messages that had waited for it changed, in one transaction."),
+	)
 	return c
 }
 

@@ -39,6 +39,8 @@ func (p *Progress) Show(e wire.Event) {
 		say("%s  → %s", e.Mission, text(get(d, "state")))
 	case "plan":
 		say("%s    plan: %s (%s)", e.Mission, text(get(d, "text")), text(get(d, "by")))
+	case "facet":
+		say("%s    %s: %s (%s)", e.Mission, text(get(d, "kind")), text(get(d, "text")), text(get(d, "by")))
 	case "attempt":
 		say("%s    attempt %s, confidence %.5s", e.Mission, text(get(d, "number")), text(get(d, "confidence")))
 		for _, l := range strings.Split(strings.TrimRight(text(get(d, "source")), "\n"), "\n") {

@@ -82,12 +82,30 @@ func (s *Server) decide(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var in wire.Decision
+	if r.ContentLength != 0 {
+		if err := read(r, &in); err != nil {
+			return nil, err
+		}
+	}
 	verbs := map[string]func(context.Context, kernel.Person, batos.OID) error{
 		"cancel": s.config.Kernel.Cancel, "approve": s.config.Kernel.Approve, "reject": s.config.Kernel.Reject,
+		"undo": func(ctx context.Context, p kernel.Person, oid batos.OID) error {
+			_, err := s.config.Kernel.UndoMission(ctx, p, oid)
+			return err
+		},
 	}
 	do, ok := verbs[r.PathValue("verb")]
 	if !ok {
-		return nil, batos.Errorf(batos.NotFound, "a mission can be cancelled, approved or rejected, not %.40q", r.PathValue("verb"))
+		return nil, batos.Errorf(batos.NotFound, "a mission can be cancelled, approved, rejected or undone (undo), not %.40q", r.PathValue("verb"))
+	}
+	if in.On != "" {
+		if r.PathValue("verb") != "approve" {
+			return nil, batos.Errorf(batos.Invalid, "only approve takes \"on\"")
+		}
+		do = func(ctx context.Context, p kernel.Person, oid batos.OID) error {
+			return s.config.Kernel.ApproveOn(ctx, p, oid, ref(in.On))
+		}
 	}
 	if err := do(r.Context(), person(r), oid); err != nil {
 		return nil, err
