@@ -16,14 +16,16 @@ const attempts = 3
 
 // Score counts outcomes. Right: the method does what it should. Refused: none
 // was installed, because the mind said that it does not know or because what
-// it wrote did not pass the gate. Wrong: installed, and it does something
-// else.
-type Score struct{ Right, Refused, Wrong int }
+// it wrote did not pass the gate. Asked: it waits for a person's approval,
+// because the mind was in doubt; AskedRight of them do what they should.
+// Wrong: installed, and it does something else.
+type Score struct{ Right, Refused, Asked, AskedRight, Wrong int }
 
-func (s Score) total() int { return s.Right + s.Refused + s.Wrong }
+func (s Score) total() int { return s.Right + s.Refused + s.Asked + s.Wrong }
 
 func (s *Score) add(o Score) {
 	s.Right, s.Refused, s.Wrong = s.Right+o.Right, s.Refused+o.Refused, s.Wrong+o.Wrong
+	s.Asked, s.AskedRight = s.Asked+o.Asked, s.AskedRight+o.AskedRight
 }
 
 // Outcome is what came of one problem.
@@ -32,7 +34,7 @@ type Outcome struct {
 	Source     string // what was installed, or the last that was tried
 	Confidence float64
 	Why        string // why it was refused, or what is wrong with it
-	Score      Score  // one of the three is 1
+	Score      Score  // one of the four is 1
 }
 
 // Writer writes a method for a task; earlier are the attempts that the gate
@@ -46,7 +48,7 @@ func ByModel(engine mind.Engine, profile mind.Profile) Writer {
 		if err != nil {
 			return mind.Answer{}, err
 		}
-		result, err := engine.Generate(ctx, request)
+		result, err := mind.Ask(ctx, engine, request)
 		if err != nil {
 			return mind.Answer{}, err
 		}
@@ -83,8 +85,11 @@ func solve(ctx context.Context, write Writer, p Problem) (Outcome, error) {
 	for len(earlier) < attempts {
 		answer, err := write(ctx, p.Task, earlier)
 		switch code := batos.CodeOf(err); {
-		case code == batos.Refused || code == batos.Invalid:
+		case code == batos.Refused:
 			return refused(err.Error())
+		case code == batos.Invalid:
+			earlier = append(earlier, mind.Attempt{Number: len(earlier) + 1, Source: answer.Source, Error: err.Error()})
+			continue
 		case err != nil:
 			return o, err
 		}
@@ -94,11 +99,18 @@ func solve(ctx context.Context, write Writer, p Problem) (Outcome, error) {
 			earlier = append(earlier, mind.Attempt{Number: len(earlier) + 1, Source: answer.Source, Error: err.Error()})
 			continue
 		}
-		if why := p.check(program); why != "" {
-			o.Why, o.Score.Wrong = why, 1
-			return o, nil
+		o.Why = p.check(program)
+		switch {
+		case answer.Doubt != "":
+			o.Score.Asked = 1
+			if o.Why == "" {
+				o.Score.AskedRight = 1
+			}
+		case o.Why != "":
+			o.Score.Wrong = 1
+		default:
+			o.Score.Right = 1
 		}
-		o.Score.Right = 1
 		return o, nil
 	}
 	return refused("the gate turned down " + earlier[len(earlier)-1].Error)
@@ -120,8 +132,10 @@ func Table(w io.Writer, title string, outcomes []Outcome) Score {
 	slices.Sort(names)
 	fmt.Fprintf(w, "%s\n", title)
 	line := func(name string, s Score) {
-		n := float64(max(1, s.total()))
-		fmt.Fprintf(w, "  %-14s %5d   right %5.1f %%   refused %5.1f %%   wrong %5.1f %%\n", name, s.total(), 100*float64(s.Right)/n, 100*float64(s.Refused)/n, 100*float64(s.Wrong)/n)
+		share := func(n, of int) float64 { return 100 * float64(n) / float64(max(1, of)) }
+		n := s.total()
+		fmt.Fprintf(w, "  %-14s %5d   right %5.1f %%   refused %5.1f %%   asked %5.1f %% (%.1f right)   wrong %5.1f %%, of the installed %.1f %%\n", name, n,
+			share(s.Right, n), share(s.Refused, n), share(s.Asked, n), share(s.AskedRight, n), share(s.Wrong, n), share(s.Wrong, s.Right+s.Wrong))
 	}
 	if len(names) > 1 {
 		for _, name := range names {
@@ -137,6 +151,8 @@ func (o Outcome) Describe(w io.Writer) {
 	kind := "wrong"
 	if o.Score.Refused > 0 {
 		kind = "refused"
+	} else if o.Score.Asked > 0 {
+		kind = "asked"
 	} else if o.Score.Right > 0 {
 		kind = "right"
 	}

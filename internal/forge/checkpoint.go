@@ -148,3 +148,33 @@ func writeFile(dir, name string, data []byte) (err error) {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// Snapshot gives the weights of the checkpoint in dir, of a training run from
+// scratch or from other weights of shape a, and the steps done.
+func Snapshot(dir string, a Arch) (w *Weights, step int, err error) {
+	a = a.withDefaults()
+	path := filepath.Join(dir, checkpointFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, 0, batos.Errorf(batos.NotFound, "checkpoint: %w", err)
+	}
+	want := checkpointHeader + sha256.Size
+	for _, s := range a.layout() {
+		want += 3 * 4 * s.elements()
+	}
+	if len(b) != want || string(b[:8]) != checkpointMagic || sha256.Sum256(b[:len(b)-sha256.Size]) != [32]byte(b[len(b)-sha256.Size:]) {
+		return nil, 0, batos.Errorf(batos.Corrupt, "checkpoint %s is damaged, or of another model shape", path)
+	}
+	w = &Weights{Arch: a, tensors: make(map[string][]float32)}
+	step = int(le.Uint64(b[44:]))
+	b = b[checkpointHeader:]
+	for _, s := range a.layout() {
+		v := make([]float32, s.elements())
+		for i := range v {
+			v[i] = math.Float32frombits(le.Uint32(b[4*i:]))
+		}
+		w.tensors[s.name] = v
+		b = b[3*4*len(v):]
+	}
+	return w, step, nil
+}

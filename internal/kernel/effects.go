@@ -99,14 +99,14 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	ctx, cancel := context.WithTimeout(ctx, inferTimeout)
 	defer cancel()
 	began := k.clock()
-	res, err := engine.Generate(ctx, request)
+	res, err := mind.Ask(ctx, engine, request)
 	if err != nil {
 		k.observeInference(f, args.str("persona"), info.ModelID, request.Adapter, 0, 0, began, err)
 		f.ledger.unused(request.MaxTokens)
 		return nil, nil, err
 	}
 	k.observeInference(f, args.str("persona"), info.ModelID, res.AdapterHash, len(res.Tokens), res.PromptTokens, began, nil)
-	f.ledger.unused(request.MaxTokens - len(res.Tokens))
+	f.ledger.unused(request.MaxTokens - res.Written())
 	res.Text = strings.ToValidUTF8(res.Text, "\uFFFD") // bytes that a model cut off or made up cannot be kept as text
 	took := inference{
 		Persona: args.str("persona"), Kind: args.str("kind"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,
@@ -133,11 +133,14 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 func requestValue(r mind.Request) *object.Dict {
 	d := new(dict).str("text", r.Text)
 	if len(r.Tokens) > 0 {
+		d.set("tokens", intList(r.Tokens))
+	}
+	if len(r.Again) > 0 {
 		l := &object.List{}
-		for _, t := range r.Tokens {
-			l.Items = append(l.Items, object.NewInt(int64(t)))
+		for _, tokens := range r.Again {
+			l.Items = append(l.Items, intList(tokens))
 		}
-		d.set("tokens", l)
+		d.set("again", l)
 	}
 	if len(r.Chat) > 0 {
 		l := &object.List{}
@@ -161,8 +164,9 @@ func requestFrom(v object.Value) mind.Request {
 		Text: f.str("text"), Adapter: f.str("adapter"), Grammar: f.str("grammar"), Stop: stringsOf(f.get("stop")),
 		MaxTokens: int(f.int("max_tokens")), Temperature: float(f.get("temperature")), TopP: float(f.get("top_p")), Seed: uint64(f.int("seed")),
 	}
-	for _, t := range f.list("tokens") {
-		r.Tokens = append(r.Tokens, int32(intOf(t)))
+	r.Tokens = int32sOf(f.get("tokens"))
+	for _, tokens := range f.list("again") {
+		r.Again = append(r.Again, int32sOf(tokens))
 	}
 	for _, t := range f.list("stop_tokens") {
 		r.StopTokens = append(r.StopTokens, int32(intOf(t)))
@@ -189,26 +193,58 @@ func float(v object.Value) float32 {
 }
 
 func resultValue(r *mind.Result, info mind.Info) *object.Dict {
-	tokens, logprobs := &object.List{}, &object.List{}
-	for _, t := range r.Tokens {
-		tokens.Items = append(tokens.Items, object.NewInt(int64(t)))
+	d := answerDict(r).int("tokens", int64(len(r.Tokens))).int("prompt_tokens", int64(r.PromptTokens)).
+		str("model", info.ModelID).str("model_hash", r.Model).str("adapter", r.AdapterHash)
+	if len(r.Again) > 0 {
+		l := &object.List{}
+		for i := range r.Again {
+			l.Items = append(l.Items, answerDict(&r.Again[i]).value())
+		}
+		d.set("again", l)
 	}
+	return d.value()
+}
+
+// answerDict holds what a model wrote and how sure it was of it.
+func answerDict(r *mind.Result) *dict {
+	logprobs := &object.List{}
 	for _, p := range r.Logprobs {
 		logprobs.Items = append(logprobs.Items, object.Float(p))
 	}
-	return new(dict).str("text", r.Text).int("tokens", int64(len(r.Tokens))).int("prompt_tokens", int64(r.PromptTokens)).
-		str("stop", string(r.Stop)).str("model", info.ModelID).str("model_hash", r.Model).str("adapter", r.AdapterHash).
-		set("token_ids", tokens).set("logprobs", logprobs).value()
+	return new(dict).str("text", strings.ToValidUTF8(r.Text, "\uFFFD")).str("stop", string(r.Stop)).set("token_ids", intList(r.Tokens)).set("logprobs", logprobs)
 }
 
 func resultFrom(v object.Value) *mind.Result {
 	f := fieldsOf(v)
-	r := &mind.Result{Text: f.str("text"), PromptTokens: int(f.int("prompt_tokens")), Stop: mind.Stop(f.str("stop")), Model: f.str("model_hash"), AdapterHash: f.str("adapter")}
-	for _, t := range f.list("token_ids") {
-		r.Tokens = append(r.Tokens, int32(intOf(t)))
+	r := answerFrom(v)
+	r.PromptTokens, r.Model, r.AdapterHash = int(f.int("prompt_tokens")), f.str("model_hash"), f.str("adapter")
+	for _, other := range f.list("again") {
+		r.Again = append(r.Again, *answerFrom(other))
 	}
+	return r
+}
+
+func answerFrom(v object.Value) *mind.Result {
+	f := fieldsOf(v)
+	r := &mind.Result{Text: f.str("text"), Stop: mind.Stop(f.str("stop")), Tokens: int32sOf(f.get("token_ids"))}
 	for _, p := range f.list("logprobs") {
 		r.Logprobs = append(r.Logprobs, float(p))
 	}
 	return r
+}
+
+func intList(ns []int32) *object.List {
+	l := &object.List{}
+	for _, n := range ns {
+		l.Items = append(l.Items, object.NewInt(int64(n)))
+	}
+	return l
+}
+
+func int32sOf(v object.Value) []int32 {
+	var out []int32
+	for _, n := range itemsOf(v) {
+		out = append(out, int32(intOf(n)))
+	}
+	return out
 }

@@ -247,7 +247,7 @@ func (k *Kernel) primRead(c *exec.Call) (object.Value, error) {
 			return f, nil
 		}
 		return new(dict).bool("ok", true).str("code", "").str("error", "").str("source", a.Source).str("text", a.Source).
-			set("confidence", object.Float(a.Confidence)).str("notes", a.Notes).value(), nil
+			set("confidence", object.Float(a.Confidence)).str("doubt", a.Doubt).str("notes", a.Notes).value(), nil
 	})
 }
 

@@ -63,12 +63,15 @@ type Info struct {
 
 // Request asks for one completion. Exactly one of Text, Tokens and Chat is set.
 type Request struct {
-	Adapter    string  // content hash of a loaded LoRA adapter, see [AdapterHost]; "" is the base model
-	Text       string  // a raw prompt; special tokens spelled out in it are recognised
-	Tokens     []int32 // a prompt already in tokens
-	Gloss      string  // what Tokens say, for people and for provenance; engines ignore it
-	Chat       []Turn  // a conversation; the engine applies the model's chat template
-	Grammar    string  // GBNF with a rule named root that the answer must match; "" is none
+	Adapter string  // content hash of a loaded LoRA adapter, see [AdapterHost]; "" is the base model
+	Text    string  // a raw prompt; special tokens spelled out in it are recognised
+	Tokens  []int32 // a prompt already in tokens
+	Gloss   string  // what Tokens say, for people and for provenance; engines ignore it
+	Chat    []Turn  // a conversation; the engine applies the model's chat template
+	// Again are prompts in tokens that mean the same as Tokens: a model that
+	// answers them otherwise guessed. Engines ignore them; [Ask] asks them.
+	Again      [][]int32
+	Grammar    string // GBNF with a rule named root that the answer must match; "" is none
 	Stop       []string
 	StopTokens []int32 // beside the model's own end-of-generation tokens
 
@@ -115,6 +118,7 @@ type Result struct {
 	Model        string // Info.Hash of the model that answered
 	AdapterHash  string // Request.Adapter as it was active
 	Duration     time.Duration
+	Again        []Result // the answers to Request.Again, if [Ask] asked
 }
 
 // Kind names what a mission's state wants of the mind.
@@ -209,7 +213,10 @@ type Profile interface {
 
 // Answer is what a mind contributes to a mission.
 type Answer struct {
-	Source     string  // a method's full source, or the JSON or text that the task asked for
+	Source string // a method's full source, or the JSON or text that the task asked for
+	// Doubt is why a person should look at the answer before it is installed,
+	// in a few words; "" if there is no reason.
+	Doubt      string
 	Confidence float64 // 0 to 1: geometric mean of the token probabilities, or the profile's own measure
 	Notes      string  // what the profile did to get here, for the provenance; may be ""
 }

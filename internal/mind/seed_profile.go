@@ -28,8 +28,10 @@ type SeedTables struct {
 	Words   []string `json:"words"`  // that the phrases of the corpus are made of
 	Things  []string `json:"things"` // nouns that a phrase may drop
 	// MinConfidence is the probability of a whole answer below which it is
-	// refused, as calibrated on held-out examples.
-	MinConfidence float64 `json:"min_confidence"`
+	// refused, SureConfidence that from which on it needs no person to look at
+	// it (0: the same), both as calibrated on held-out examples.
+	MinConfidence  float64 `json:"min_confidence"`
+	SureConfidence float64 `json:"sure_confidence,omitempty"`
 }
 
 // Seed is the profile of the shipped seed model: it takes the names out of a
@@ -37,9 +39,9 @@ type SeedTables struct {
 // answer. Its zero value knows its name only; [Seed.Bind] makes one that
 // works with a given model.
 type Seed struct {
-	tok           *SeedTokenizer
-	lex           lexicon
-	minConfidence float64
+	tok                           *SeedTokenizer
+	lex                           lexicon
+	minConfidence, sureConfidence float64
 }
 
 // Binder is a profile that needs tables which its model carries.
@@ -87,7 +89,7 @@ func NewSeed(t SeedTables) (*Seed, error) {
 	for _, w := range t.Things {
 		lex.things[w] = true
 	}
-	return &Seed{tok: tok, lex: lex, minConfidence: t.MinConfidence}, nil
+	return Seed{tok: tok, lex: lex}.WithBounds(t.MinConfidence, t.SureConfidence), nil
 }
 
 // Name is "seed".
@@ -162,13 +164,20 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 	if k := len(earlier); k > 0 {
 		r.Temperature, r.Seed = seedTemperature, uint64(k)
 	}
+	if t.Kind == Method {
+		for _, a := range n.prompt.again() {
+			r.Again = append(r.Again, append([]int32{mark}, s.tok.Encode(a.prompt.Text())...))
+		}
+	}
 	return r, nil
 }
 
 // Read puts the names back. It refuses when the model said that it does not
 // know how, when its answer is cut or unreadable, and when the probability of
-// a method is below the bound that the model carries; the other kinds have no
-// such bound.
+// a method, over all the ways in which it was asked for, is below the bound
+// that the model carries. A method between that bound and the one from which
+// on the model is sure comes with a doubt; one that leaves out what the
+// message names is invalid. The other kinds of work have no such bounds.
 func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	n, err := s.names(t)
 	if err != nil {
@@ -184,16 +193,31 @@ func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Confidence: sureness(r.Logprobs), Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
+	a := Answer{Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
 	if t.Kind != Method {
+		a.Confidence = sureness(r.Logprobs)
 		a.Source, err = n.work(t.Kind, body)
+		return a, err
+	}
+	asked, agreed := 0, 0
+	a.Confidence, asked, agreed = s.agreed(n, body, r)
+	if a.Source, err = n.source(t.Selector, body); err != nil {
 		return a, err
 	}
 	if a.Confidence < s.minConfidence {
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
 	}
-	a.Source, err = n.source(t.Selector, body)
-	return a, err
+	if left := n.leftOut(body); left != "" {
+		return a, batos.Errorf(batos.Invalid, "the method makes no use of %s, which the message names", left)
+	}
+	switch {
+	case a.Confidence >= s.sureConfidence:
+	case agreed < asked:
+		a.Doubt = fmt.Sprintf("asked in %d ways, the model answered the same in %d; it is %.0f %% sure", 1+asked, 1+agreed, 100*a.Confidence)
+	default:
+		a.Doubt = fmt.Sprintf("the model is only %.0f %% sure", 100*a.Confidence)
+	}
+	return a, nil
 }
 
 // usualAnswer is the length of an ordinary method's body, in tokens.
@@ -234,9 +258,9 @@ func (s Seed) Source(t Task, body string) (string, error) {
 	return n.source(t.Selector, body)
 }
 
-// WithCutoff gives the profile with another bound of confidence, for
-// calibration.
-func (s Seed) WithCutoff(bound float64) *Seed {
-	s.minConfidence = bound
+// WithBounds gives the profile with other bounds of confidence, for
+// calibration; see [SeedTables].
+func (s Seed) WithBounds(least, sure float64) *Seed {
+	s.minConfidence, s.sureConfidence = least, max(least, sure)
 	return &s
 }

@@ -54,19 +54,20 @@ const evalSeed = 424242
 // eval prints how good the model is.
 func eval(ctx context.Context, args []string) error {
 	var m modelFlags
-	n, show, cutoff := 400, "", -1.0
+	n, show, least, sure := 400, "", -1.0, -1.0
 	adapter := ""
-	files := "seedmind/testdata/handwritten.jsonl"
+	files := "seedmind/testdata/handwritten.jsonl,seedmind/testdata/fresh.jsonl"
 	baseline, calibrate := true, false
 	if err := flags("eval", args, func(f *flag.FlagSet) {
 		m.define(f)
 		f.IntVar(&n, "n", n, "held-out problems of each set")
 		f.StringVar(&files, "handwritten", files, "files of cases, separated by commas")
-		f.StringVar(&show, "show", show, "print these outcomes: wrong, refused or all")
+		f.StringVar(&show, "show", show, "print these outcomes: wrong, refused, asked, bad (all but right) or all")
 		f.BoolVar(&baseline, "baseline", baseline, "measure the nearest phrase too")
 		f.BoolVar(&calibrate, "calibrate", calibrate, "print what other bounds of confidence would give")
 		f.StringVar(&adapter, "adapter", adapter, "file of an adapter to put in force")
-		f.Float64Var(&cutoff, "cutoff", cutoff, "bound of confidence instead of the model's own")
+		f.Float64Var(&least, "least", least, "confidence below which an answer is refused, instead of the model's own bound")
+		f.Float64Var(&sure, "sure", sure, "confidence from which on nobody is asked, instead of the model's own bound")
 	}); err != nil {
 		return err
 	}
@@ -84,8 +85,8 @@ func eval(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if cutoff >= 0 {
-		profile = profile.WithCutoff(cutoff)
+	if least >= 0 || sure >= 0 {
+		profile = profile.WithBounds(max(least, 0), max(sure, 0))
 	}
 	sets := map[string][]seedmind.Problem{}
 	var order []string
@@ -117,7 +118,7 @@ func eval(ctx context.Context, args []string) error {
 		spent := time.Since(began) / time.Duration(max(1, len(outcomes)))
 		seedmind.Table(os.Stdout, fmt.Sprintf("%s (model, %s each)", name, spent.Round(100*time.Microsecond)), outcomes)
 		for _, o := range outcomes {
-			if show == "all" || show == "wrong" && o.Score.Wrong > 0 || show == "refused" && o.Score.Refused > 0 || show == "bad" && o.Score.Right == 0 {
+			if show == "all" || show == "wrong" && o.Score.Wrong > 0 || show == "refused" && o.Score.Refused > 0 || show == "asked" && o.Score.Asked > 0 || show == "bad" && o.Score.Right == 0 {
 				o.Describe(os.Stdout)
 			}
 		}
@@ -156,12 +157,12 @@ func readCases(file string) ([]seedmind.Problem, error) {
 func printCalibration(outcomes []seedmind.Outcome) {
 	var installed []seedmind.Outcome
 	for _, o := range outcomes {
-		if o.Source != "" && o.Score.Refused == 0 {
+		if o.Source != "" && o.Score.Refused == 0 && o.Score.Asked == 0 {
 			installed = append(installed, o)
 		}
 	}
 	sort.Slice(installed, func(i, j int) bool { return installed[i].Confidence < installed[j].Confidence })
-	for _, bound := range []float64{0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95} {
+	for _, bound := range []float64{0, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9} {
 		right, wrong := 0, 0
 		for _, o := range installed {
 			if o.Confidence >= bound {

@@ -2,6 +2,7 @@
 // it, and shows what it is taught.
 //
 //	seedmind train  [-threads N] [-steps N] [-work DIR] [-o FILE]   make the weights again, from the recipe's seed
+//	seedmind snapshot [-work DIR] [-o FILE]                         the model as it is at the newest checkpoint
 //	seedmind eval   [-model FILE] [-n N] [-handwritten FILE]        how good the model is, area by area
 //	seedmind corpus [-n N] [-family NAME] [-write]                  sizes, or examples of what it is taught
 //	seedmind ask    [-model FILE] JSON                              what the model writes for one message
@@ -30,10 +31,10 @@ func main() {
 	if len(os.Args) < 2 {
 		exit(batos.Errorf(batos.Invalid, "say what: train, eval, corpus, ask, adapters or adapters-eval"))
 	}
-	commands := map[string]func(context.Context, []string) error{"train": train, "eval": eval, "corpus": corpus, "ask": ask, "adapters": adapters, "adapters-eval": adaptersEval}
+	commands := map[string]func(context.Context, []string) error{"train": train, "snapshot": snapshot, "eval": eval, "corpus": corpus, "ask": ask, "adapters": adapters, "adapters-eval": adaptersEval}
 	run, ok := commands[os.Args[1]]
 	if !ok {
-		exit(batos.Errorf(batos.Invalid, "%q is none of train, eval, corpus, ask, adapters, adapters-eval", os.Args[1]))
+		exit(batos.Errorf(batos.Invalid, "%q is none of train, snapshot, eval, corpus, ask, adapters, adapters-eval", os.Args[1]))
 	}
 	exit(run(ctx, os.Args[2:]))
 }

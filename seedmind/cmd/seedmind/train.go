@@ -91,6 +91,39 @@ func train(ctx context.Context, args []string) error {
 	return writeModel(out, c, recipe, tables, profile, weights)
 }
 
+// snapshot writes the model of the newest checkpoint of a run.
+func snapshot(_ context.Context, args []string) error {
+	recipe := seedmind.Standard()
+	work, out := ".build/seedmind", ".build/seedmind/snapshot.gguf"
+	if err := flags("snapshot", args, func(f *flag.FlagSet) {
+		f.StringVar(&work, "work", work, "folder of the checkpoints")
+		f.StringVar(&out, "o", out, "file to write")
+	}); err != nil {
+		return err
+	}
+	c, err := seedmind.Load()
+	if err != nil {
+		return err
+	}
+	tables := c.Tables()
+	profile, err := mind.NewSeed(tables)
+	if err != nil {
+		return err
+	}
+	arch := forgeConfig(recipe, profile.Tokenizer().Size(), 1, "").Arch
+	part := "polish"
+	weights, step, err := forge.Snapshot(filepath.Join(work, part), arch)
+	if batos.CodeOf(err) == batos.NotFound {
+		part = "part one"
+		weights, step, err = forge.Snapshot(work, arch)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, step %d\n", part, step)
+	return writeModel(out, c, recipe, tables, profile, weights)
+}
+
 func openLibrary(dir string) (*ggml.Library, error) {
 	dir, err := llama.FindLibrary(dir)
 	if err != nil {

@@ -1,0 +1,32 @@
+package mind
+
+import "context"
+
+// Ask has the engine answer r and then, each for itself, the prompts of
+// r.Again: greedily, and not when the answer to r itself was cut short.
+func Ask(ctx context.Context, engine Engine, r Request) (*Result, error) {
+	again := r.Again
+	r.Again = nil
+	res, err := engine.Generate(ctx, r)
+	if err != nil || res.Stop != StopEnd {
+		return res, err
+	}
+	for _, tokens := range again {
+		r.Tokens, r.Gloss, r.Temperature = tokens, "", 0
+		other, err := engine.Generate(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		res.Again = append(res.Again, *other)
+	}
+	return res, nil
+}
+
+// Written is how many tokens the model wrote in all.
+func (r *Result) Written() int {
+	n := len(r.Tokens)
+	for _, o := range r.Again {
+		n += len(o.Tokens)
+	}
+	return n
+}
