@@ -30,9 +30,9 @@ type Polish struct {
 func Standard() Recipe {
 	return Recipe{
 		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
-		Steps: 11500, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
+		Steps: 7000, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
 		LR: 2.5e-3, FinalLR: 2.5e-3, WeightDecay: 0.05, Warmup: 150, BF16: true,
-		Polish: Polish{Steps: 5500, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 3e-5, Warmup: 100, Core: 3, Layouts: 20},
+		Polish: Polish{Steps: 9800, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 3e-5, Warmup: 100, Core: 6, Layouts: 20},
 	}
 }
 

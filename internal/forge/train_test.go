@@ -116,6 +116,13 @@ func TestResume(t *testing.T) {
 		t.Errorf("files left: %q", left)
 	}
 
+	if w, step, err := Snapshot(c.CheckpointDir, c.Arch); err != nil || step != c.Steps || !reflect.DeepEqual(whole, w) {
+		t.Errorf("the snapshot is of step %d, or differs: %v", step, err)
+	}
+	if _, _, err := Snapshot(t.TempDir(), c.Arch); batos.CodeOf(err) != batos.NotFound {
+		t.Errorf("a snapshot of nothing: %v", err)
+	}
+
 	other := c
 	other.Seed = 2
 	if _, err := Train(context.Background(), lib, other, fewer, nil); batos.CodeOf(err) != batos.Invalid {
