@@ -112,6 +112,13 @@ func (k *Kernel) once(ctx context.Context, fn func(*image.Tx) error) error {
 	return err
 }
 
+// missionMessage names the message that begins a mission. The ids of the
+// mission's own messages descend from it, and a message may need more than one
+// mission in its life: each begins on a snapshot of its own.
+func missionMessage(id batos.MessageID, at batos.TID) batos.MessageID {
+	return id + "/mission/" + batos.MessageID(at.String())
+}
+
 // begin makes a mission by sending the orchestrator its message, in the
 // caller's transaction. It answers the docket, not yet saved, and the messages
 // that the cycle sent for later.
@@ -122,7 +129,7 @@ func (k *Kernel) begin(ctx context.Context, tx *image.Tx, f *flight, missing *me
 	}
 	args := codec.EncodeArgs([]object.Value{brief, object.Ref(missing.Receiver)}, nil)
 	m := batos.Message{
-		ID: f.rec.ID + "/mission", Lineage: f.rec.Lineage, Sender: "kernel", Target: k.roots.orchestrator,
+		ID: missionMessage(f.rec.ID, tx.Snapshot()), Lineage: f.rec.Lineage, Sender: "kernel", Target: k.roots.orchestrator,
 		Selector: "start_cognitive_cycle_for_", Args: args, Authority: batos.Genesis,
 	}
 	out := k.runner.Run(ctx, tx, exec.Request{Message: m, Lineage: f.ledger.have()})

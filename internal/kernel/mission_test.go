@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"batos"
+	"batos/image"
 	"batos/internal/mind"
 	"batos/internal/mind/mindtest"
 	"batos/object"
@@ -389,4 +390,38 @@ func TestOneMessageMayNeedTwoMethods(t *testing.T) {
 	w.want(v, err, num(14))
 	v, err = w.send("counter", "count")
 	w.want(v, err, num(14))
+
+	// The steps of the two missions are messages of their own: one that took
+	// the id of another could be lost while that one ends.
+	ms, merr := w.k.Missions(t.Context())
+	if merr != nil || len(ms) != 2 {
+		t.Fatalf("%d missions, %v", len(ms), merr)
+	}
+	steps := map[batos.OID]int{}
+	oids, oerr := w.im.Objects(t.Context())
+	if oerr != nil {
+		t.Fatal(oerr)
+	}
+	if err := w.im.View(t.Context(), func(tx *image.Tx) error {
+		for _, oid := range oids {
+			sel, _, err := tx.Slot(oid, "selector")
+			if err != nil {
+				return err
+			}
+			if strOf(sel) != "advance" {
+				continue
+			}
+			to, _, err := tx.Slot(oid, "target")
+			if err != nil {
+				return err
+			}
+			steps[refOf(to)]++
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := steps[ms[0].OID], steps[ms[1].OID]; a == 0 || a != b {
+		t.Errorf("the missions left the records of %d and %d steps", a, b)
+	}
 }
