@@ -70,6 +70,19 @@ type cBatch struct { // struct llama_batch
 	logits  *int8
 }
 
+type cTokenData struct { // struct llama_token_data
+	id       int32
+	logit, p float32
+}
+
+type cTokenDataArray struct { // struct llama_token_data_array
+	data     *cTokenData
+	size     uint64
+	selected int64
+	sorted   bool
+	_        [7]uint8
+}
+
 type cChainParams struct { // struct llama_sampler_chain_params
 	noPerf bool
 }

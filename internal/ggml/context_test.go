@@ -1,6 +1,7 @@
 package ggml
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -201,6 +202,45 @@ func TestSampler(t *testing.T) {
 	}
 	if _, err := m.NewSampler(SamplerOptions{TopP: 2}); batos.CodeOf(err) != batos.Invalid {
 		t.Errorf("impossible options: %v", err)
+	}
+}
+
+// Under a grammar the likeliest token is the likeliest of those it allows,
+// whether that is among the first few of all or the very last.
+func TestGrammarTakesTheLikeliest(t *testing.T) {
+	m := tinyModel(t)
+	c := newContext(t, m, ContextOptions{})
+	l := logits(t, c, items(0, 0, tokens("x")...))
+	rank := func(tok int) (n int) {
+		for _, v := range l[:256] {
+			if v > l[tok] {
+				n++
+			}
+		}
+		return n
+	}
+	far := 0
+	for low := 1; low < 120; low += 7 {
+		best := low
+		for tok := low; tok < low+5; tok++ {
+			if l[tok] > l[best] {
+				best = tok
+			}
+		}
+		if rank(best) > topCount {
+			far++
+		}
+		s, err := m.NewSampler(SamplerOptions{Grammar: fmt.Sprintf(`root ::= [\x%02x-\x%02x]`, low, low+4)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Sample(c, -1); err != nil || got != Token(best) {
+			t.Errorf("of the tokens from %d on %d was taken, not %d: %v", low, got, best, err)
+		}
+		s.Close()
+	}
+	if far == 0 {
+		t.Error("every choice was among the first few: the test shows half")
 	}
 }
 

@@ -79,13 +79,12 @@ type symbols struct {
 
 	chainInit                 func(p cChainParams) uintptr
 	chainAdd                  func(c, s uintptr)
-	greedy                    func() uintptr
 	dist                      func(seed uint32) uintptr
 	temp                      func(t float32) uintptr
 	topP, minP                func(p float32, keep uint64) uintptr
 	topK                      func(k int32) uintptr
 	grammar                   func(v uintptr, gbnf, root string) uintptr
-	sample                    func(s, c uintptr, i int32) int32
+	apply                     func(s uintptr, cands *cTokenDataArray)
 	accept                    func(s uintptr, t int32)
 	samplerReset, samplerFree func(s uintptr)
 
@@ -220,14 +219,13 @@ func (s *symbols) llamaTable() map[string]any {
 		"llama_set_adapters_lora":               &s.loraSet,
 		"llama_sampler_chain_init":              &s.chainInit,
 		"llama_sampler_chain_add":               &s.chainAdd,
-		"llama_sampler_init_greedy":             &s.greedy,
 		"llama_sampler_init_dist":               &s.dist,
 		"llama_sampler_init_temp":               &s.temp,
 		"llama_sampler_init_top_p":              &s.topP,
 		"llama_sampler_init_min_p":              &s.minP,
 		"llama_sampler_init_top_k":              &s.topK,
 		"llama_sampler_init_grammar":            &s.grammar,
-		"llama_sampler_sample":                  &s.sample,
+		"llama_sampler_apply":                   &s.apply,
 		"llama_sampler_accept":                  &s.accept,
 		"llama_sampler_reset":                   &s.samplerReset,
 		"llama_sampler_free":                    &s.samplerFree,

@@ -153,7 +153,7 @@ func requestValue(r mind.Request) *object.Dict {
 	for _, t := range r.StopTokens {
 		stops.Items = append(stops.Items, object.NewInt(int64(t)))
 	}
-	return d.str("adapter", r.Adapter).str("grammar", r.Grammar).set("stop", strList(r.Stop)).set("stop_tokens", stops).
+	return d.str("adapter", r.Adapter).str("grammar", r.Grammar).str("schema", r.Schema).set("stop", strList(r.Stop)).set("stop_tokens", stops).
 		int("max_tokens", int64(r.MaxTokens)).set("temperature", object.Float(r.Temperature)).set("top_p", object.Float(r.TopP)).
 		int("seed", int64(r.Seed)).value()
 }
@@ -161,7 +161,7 @@ func requestValue(r mind.Request) *object.Dict {
 func requestFrom(v object.Value) mind.Request {
 	f := fieldsOf(v)
 	r := mind.Request{
-		Text: f.str("text"), Adapter: f.str("adapter"), Grammar: f.str("grammar"), Stop: stringsOf(f.get("stop")),
+		Text: f.str("text"), Adapter: f.str("adapter"), Grammar: f.str("grammar"), Schema: f.str("schema"), Stop: stringsOf(f.get("stop")),
 		MaxTokens: int(f.int("max_tokens")), Temperature: float(f.get("temperature")), TopP: float(f.get("top_p")), Seed: uint64(f.int("seed")),
 	}
 	r.Tokens = int32sOf(f.get("tokens"))

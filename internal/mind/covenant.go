@@ -58,7 +58,8 @@ func (c Covenant) Compose(t Task, earlier []Attempt) (Request, error) {
 		return Request{}, batos.Errorf(batos.Invalid, "the codex has no prompt for work of the kind %q and the profile %q", t.Kind, CovenantName)
 	}
 	facts := describe(t)
-	r := Request{Grammar: grammarOf(t, sig)}
+	var r Request
+	r.Grammar, r.Schema = formOf(t, sig)
 	ask := ""
 	switch t.Kind {
 	case Method:

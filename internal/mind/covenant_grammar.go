@@ -1,40 +1,37 @@
 package mind
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
-// methodGrammar lets a model write one def with the given head and an indented
-// body, and nothing before or behind it.
-func methodGrammar(sig string) string {
-	return "root ::= " + literal(sig) + " line+\n" +
-		`line ::= "\n" ("    " [^\x00-\x1f\x7f]+)?` + "\n"
-}
-
-// planGrammar lets a model write the JSON object of a plan; the slots it names
-// must be there.
-func planGrammar(slots []NamedShape) string {
-	var names []string
-	for _, s := range slots {
-		quoted, err := json.Marshal(s.Name)
-		if err == nil { // of a string there is none
-			names = append(names, literal(string(quoted)))
-		}
+// planSchema describes the JSON object of a plan; the slots it names must be
+// there.
+func planSchema(slots []NamedShape) string {
+	names := make([]string, len(slots))
+	for i, s := range slots {
+		names[i] = s.Name
 	}
-	list := `"[]"`
+	list := map[string]any{"type": "array", "maxItems": 0}
 	if len(names) > 0 {
-		list = `"[" (slot (", " slot)*)? "]"` + "\nslot ::= " + strings.Join(names, " | ")
+		list = map[string]any{"type": "array", "maxItems": len(names), "items": map[string]any{"enum": names}}
 	}
-	return strings.Join([]string{
-		`root ::= "{\"purpose\": " text ", \"reads\": " slots ", \"changes\": " slots ", \"steps\": [" text (", " text){0,3} "]}"`,
-		`slots ::= ` + list,
-	}, "\n") + "\n" + textRule
+	line := map[string]any{"type": "string", "minLength": 1, "maxLength": 160}
+	return schemaText(
+		property{"purpose", line}, property{"reads", list}, property{"changes", list},
+		property{"steps", map[string]any{"type": "array", "minItems": 1, "maxItems": 4, "items": line}},
+	)
 }
 
-// grammarOf is the grammar that the codex names for a task. Without a name it
-// is the one that fits the kind.
-func grammarOf(t Task, sig string) string {
+// requirementsSchema describes the JSON object of requirements.
+func requirementsSchema() string {
+	line := map[string]any{"type": "string", "minLength": 1, "maxLength": 160}
+	return schemaText(
+		property{"must", map[string]any{"type": "array", "minItems": 1, "maxItems": 4, "items": line}},
+		property{"unclear", map[string]any{"type": "array", "maxItems": 2, "items": line}},
+	)
+}
+
+// formOf is the form that the codex names for a task, as a grammar or as a JSON
+// schema. Without a name it is the one that fits the kind.
+func formOf(t Task, sig string) (grammar, schema string) {
 	name := t.Grammar
 	if name == "" {
 		name = map[Kind]string{Method: "method", Plan: "plan", Describe: "sentence", Requirements: "requirements", Tests: "tests", Reply: "text"}[t.Kind]
@@ -42,14 +39,14 @@ func grammarOf(t Task, sig string) string {
 	switch name {
 	case "method":
 		if t.Kind == Method {
-			return methodGrammar(sig)
+			return methodGrammar(sig), ""
 		}
 	case "plan":
-		return planGrammar(t.Slots)
+		return "", planSchema(t.Slots)
 	case "sentence":
-		return `root ::= [^\x00-\x1f]+`
+		return `root ::= [^\x00-\x1f]+`, ""
 	case "requirements":
-		return `root ::= "{\"must\": [" text (", " text){0,3} "], \"unclear\": [" (text (", " text)?)? "]}"` + "\n" + textRule
+		return "", requirementsSchema()
 	case "tests":
 		return `root ::= "{\"tests\": [" test (", " test){0,2} "]}"
 test ::= "{\"slots\": " dict ", \"args\": " list ", \"want\": " value ", \"after\": " dict "}"
@@ -57,9 +54,9 @@ dict ::= "{" (text ": " value (", " text ": " value){0,7})? "}"
 list ::= "[" (value (", " value){0,7})? "]"
 value ::= number | text | "true" | "false" | "null" | list | dict
 number ::= "-"? [0-9]{1,9} ("." [0-9]{1,4})?
-` + textRule
+` + textRule, ""
 	}
-	return ""
+	return "", ""
 }
 
 // textRule is a JSON text of moderate length.

@@ -7,7 +7,8 @@
 // [Attempt] and [Answer]; [Covenant], the profile for any chat model; the
 // profile of the shipped seed model in the files named seed_*.go; [Offline],
 // the engine of a system without a model; [ChatPrompt], the fall-back for
-// chat templates. Engines themselves live one floor up: the local one in
+// chat templates; [Grammar] and [SchemaGrammar], how an engine is held to a
+// form. Engines themselves live one floor up: the local one in
 // internal/mind/llama, scripted ones for tests in internal/mind/mindtest.
 //
 // An Engine knows nothing of methods, objects or the Covenant; a Profile knows
@@ -72,6 +73,7 @@ type Request struct {
 	// answers them otherwise guessed. Engines ignore them; [Ask] asks them.
 	Again      [][]int32
 	Grammar    string // GBNF with a rule named root that the answer must match; "" is none
+	Schema     string // JSON schema, of the kind [SchemaGrammar] takes, that the answer must be valid under; not beside Grammar
 	Stop       []string
 	StopTokens []int32 // beside the model's own end-of-generation tokens
 

@@ -191,6 +191,13 @@ func (e *Engine) generate(ctx context.Context, r mind.Request, piece func(string
 	if err := e.check(r); err != nil {
 		return nil, err
 	}
+	if r.Schema != "" {
+		var err error
+		if r.Grammar, err = mind.SchemaGrammar(r.Schema); err != nil {
+			return nil, err
+		}
+		r.Schema = ""
+	}
 	if n := e.waiting.Add(1); n > int64(e.cfg.Queue) {
 		e.waiting.Add(-1)
 		return nil, batos.Errorf(batos.Busy, "%d requests wait for the engine already", n-1)
@@ -276,6 +283,8 @@ func (e *Engine) check(r mind.Request) error {
 		return batos.Errorf(batos.Invalid, "a request needs exactly one of text, tokens and chat; it has %d", prompts)
 	case size > maxTokenBytes*e.cfg.Context:
 		return batos.Errorf(batos.Invalid, "the prompt is far too long for a context of %d tokens", e.cfg.Context)
+	case r.Grammar != "" && r.Schema != "":
+		return batos.Errorf(batos.Invalid, "a request has a grammar or a schema, not both")
 	case r.MaxTokens < 0:
 		return batos.Errorf(batos.Invalid, "a request for %d tokens makes no sense", r.MaxTokens)
 	case !(r.Temperature >= 0 && r.Temperature <= 100) || !(r.TopP >= 0 && r.TopP <= 1):

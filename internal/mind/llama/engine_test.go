@@ -522,7 +522,10 @@ func TestCovenantGrammars(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Temperature, r.Seed = 1, seed
-		if kind == mind.Plan {
+		switch kind {
+		case mind.Method:
+			r.MaxTokens = 150
+		case mind.Plan:
 			r.MaxTokens = 2000 // random letters take the longest way through the grammar
 		}
 		return mind.Covenant{}.Read(task, generate(t, e, r))
