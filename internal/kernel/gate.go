@@ -259,10 +259,11 @@ func needsApproval(tx *image.Tx, receiver batos.OID, sel batos.Selector) (bool, 
 	return true, nil
 }
 
-// primNeedsApproval: needs_approval_(cycle) tells whether a person decides,
-// and if so lets who waits know.
+// primNeedsApproval: needs_approval_(cycle, doubt) tells whether a person
+// decides, for the object's sake or because the model was in doubt, and if so
+// lets who waits know.
 func (k *Kernel) primNeedsApproval(c *exec.Call) (object.Value, error) {
-	if err := ofWorkflow(c, 1); err != nil {
+	if err := ofWorkflow(c, max(1, min(2, len(c.Args())))); err != nil {
 		return nil, err
 	}
 	d, err := loadDocket(c.Tx(), docketOID(refOf(c.Args()[0])))
@@ -273,6 +274,7 @@ func (k *Kernel) primNeedsApproval(c *exec.Call) (object.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	needs = needs || len(c.Args()) == 2 && strOf(c.Args()[1]) != ""
 	if needs && d.State == "open" {
 		d.State = "pending"
 		if err := d.save(c.Tx()); err != nil {
@@ -335,6 +337,7 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	needs = needs || attempt.str("doubt") != ""
 	holder := d.Receiver
 	if d.Lift != 0 {
 		needs = true // on a parent it is for others too
@@ -344,7 +347,7 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 		holder = d.Lift
 	}
 	if needs && c.Message().Authority < batos.Person {
-		return nil, batos.Errorf(batos.Denied, "a person must approve a method on a protected object")
+		return nil, batos.Errorf(batos.Denied, "a person must approve a method on a protected object, or one that its model doubts")
 	}
 	approver := ""
 	if needs {
