@@ -55,7 +55,11 @@ func (k *Kernel) Lessons(ctx context.Context) (out []Lesson, skipped int, err er
 			if source == "" || m.Brief == nil {
 				continue
 			}
-			if l.Lesson, err = teacher.Lesson(taskFrom(string(mind.Method), m.Brief), source); err != nil {
+			task := taskFrom(string(mind.Method), m.Brief)
+			if task.Rules, task.Grammar, err = promptFor(tx, mind.PersonaOf(mind.Method), string(mind.Method), profile.Name()); err != nil {
+				return err
+			}
+			if l.Lesson, err = teacher.Lesson(task, source); err != nil {
 				skipped++ // it has no words for it
 				continue
 			}
