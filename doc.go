@@ -26,8 +26,8 @@
 //     internal/forge trains models on the engine's library.
 //   - internal/kernel takes messages, keeps what must survive, and turns what
 //     nobody understands into missions. seedmind is the model that ships.
-//   - internal/wire is the JSON of the doors; internal/door has the doors;
-//     cmd/batos is the program.
+//   - internal/wire is the JSON of the doors; internal/door has the doors, and
+//     in care what looks after an image through them; cmd/batos is the program.
 //
 // # The main path
 //

@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"batos/internal/telemetry":     9,
 	"batos/internal/door/access":   10,
 	"batos/internal/door/view":     10,
+	"batos/internal/door/care":     10,
 	"batos/internal/door/doortest": 11,
 	"batos/internal/door/mcp":      11,
 	"batos/internal/door/http":     11,

@@ -2,8 +2,13 @@ package image
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 
 	"batos"
 	"batos/image/store"
@@ -68,6 +73,24 @@ func Open(ctx context.Context, dir string, o Options) (*Image, error) {
 	im.recovery = st.Recovery().String()
 	return im, nil
 }
+
+// Exists reports whether the folder holds an image.
+func Exists(dir string) (bool, error) {
+	info, err := os.Stat(filepath.Join(dir, logstore.LogDir))
+	switch {
+	case err == nil:
+		return info.IsDir(), nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return false, batos.Errorf(batos.Denied, "look for an image in %s: %w", dir, err)
+	}
+	return false, err
+}
+
+// Holder tells who has the image in a folder open for writing: a process and
+// since when, or "" if nobody has it.
+func Holder(dir string) (string, error) { return logstore.Holder(vfs.OS(), dir) }
 
 // over makes an image of an open store, of which it must be the only writer.
 func over(st store.Store, o Options) *Image {

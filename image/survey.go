@@ -44,6 +44,7 @@ type Sized struct {
 // Popular is one object or tree and how many others refer to it.
 type Popular struct {
 	OID  batos.OID
+	Tree bool
 	From int64
 }
 
@@ -253,7 +254,7 @@ func (s *surveyor) result(top int) *Survey {
 	out.Biggest = largest(size, top, isTree)
 	out.Busiest = largest(past, top, isTree)
 	for _, l := range largest(from, top, isTree) {
-		out.Popular = append(out.Popular, Popular{l.OID, l.Bytes})
+		out.Popular = append(out.Popular, Popular{l.OID, l.Tree, l.Bytes})
 	}
 	return out
 }

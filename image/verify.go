@@ -54,13 +54,16 @@ func (im *Image) Verify(ctx context.Context, o VerifyOptions, report *VerifyRepo
 		if v.stopped || !ok {
 			return
 		}
-		roots := []batos.OID{batos.OID(namesTree)}
-		for oid := range v.live {
-			if oid.Derived() && oid != batos.OID(namesTree) {
-				roots = append(roots, oid)
+		var roots []batos.OID // none while it is not known what there is
+		if !v.damaged {
+			roots = append(roots, batos.OID(namesTree))
+			for oid := range v.live {
+				if oid.Derived() && oid != batos.OID(namesTree) {
+					roots = append(roots, oid)
+				}
 			}
+			slices.Sort(roots[1:])
 		}
-		slices.Sort(roots[1:])
 		for p, err := range checker.Verify(ctx, store.VerifyOptions{Roots: roots, SkipBlobs: o.SkipBlobs}) {
 			if err == nil && v.known[place{p.OID, p.TID}] {
 				continue
@@ -91,6 +94,7 @@ type verifier struct {
 	known   map[place]bool           // problems that were told of
 	yield   func(store.Problem, error) bool
 	stopped bool
+	damaged bool // the log could not be read to its end
 }
 
 func (v *verifier) tell(p store.Problem) {
@@ -110,6 +114,7 @@ func (v *verifier) revisions(end batos.TID) {
 				v.stopped = true
 				v.yield(store.Problem{}, err)
 			}
+			v.damaged = true
 			return
 		}
 		v.report.Transactions++

@@ -15,6 +15,8 @@ type PackOptions struct {
 	Before time.Time // what is needed to see moments from then on stays
 	Forget bool      // also old sources, provenance, verdicts and adapter lineage
 	DryRun bool      // only count
+
+	Progress func(store.PackProgress) // unless nil, told now and then
 }
 
 // PackReport says what Pack removed, or would remove.
@@ -46,7 +48,7 @@ func Pack(ctx context.Context, im *image.Image, o PackOptions) (PackReport, erro
 	if out.Messages, err = sweepMessages(ctx, im, object.Time(sweep.UnixMicro()), o.DryRun); err != nil {
 		return out, err
 	}
-	out.PackReport, err = im.Pack(ctx, image.PackOptions{Before: batos.TIDAt(o.Before), Forget: o.Forget, DryRun: o.DryRun, Keep: keptForEver})
+	out.PackReport, err = im.Pack(ctx, image.PackOptions{Before: batos.TIDAt(o.Before), Forget: o.Forget, DryRun: o.DryRun, Keep: keptForEver, Progress: o.Progress})
 	return out, err
 }
 

@@ -73,6 +73,9 @@ type Backup struct {
 // ReadBackup describes the backup in a folder, by its manifest.
 func ReadBackup(fsys vfs.FS, dir string) (Backup, error) {
 	m, err := readManifest(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Backup{}, errNoBackup(dir)
+	}
 	if err != nil {
 		return Backup{}, fileError("read the backup "+dir, err)
 	}
@@ -91,6 +94,10 @@ func ReadBackup(fsys vfs.FS, dir string) (Backup, error) {
 		}
 	}
 	return out, nil
+}
+
+func errNoBackup(dir string) error {
+	return batos.Errorf(batos.NotFound, "there is no backup in %s: it has no %s", dir, manifestFile)
 }
 
 func (m *manifest) encode() ([]byte, error) {

@@ -51,7 +51,10 @@ type restore struct {
 func (r *restore) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *restore) run(ctx context.Context) (err error) {
-	if r.m, err = readManifest(r.fsys, r.from); err != nil {
+	if r.m, err = readManifest(r.fsys, r.from); errors.Is(err, fs.ErrNotExist) {
+		return errNoBackup(r.from)
+	}
+	if err != nil {
 		return err
 	}
 	if r.id, err = r.m.image(); err != nil {
@@ -136,6 +139,9 @@ func (r *restore) prepare() error {
 func openPiece(fsys vfs.FS, dir string, m *manifest, p savedPiece) (_ *segment, err error) {
 	name := filepath.Join(dir, backupLog, p.File)
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, batos.Errorf(batos.Corrupt, "%s is missing: use another backup", name)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@
 package logstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -188,6 +189,24 @@ func makeDir(fsys vfs.FS, dir string) error {
 		return nil // then it is older than this image: who made it here could sync it
 	}
 	return err
+}
+
+// Holder tells who has the image in a folder open for writing, or "" if nobody
+// has it.
+func Holder(fsys vfs.FS, dir string) (string, error) {
+	name := filepath.Join(dir, LockFile)
+	if _, err := fsys.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	lock, err := fsys.Lock(name, true)
+	var held *vfs.HeldError
+	if errors.As(err, &held) {
+		return cmp.Or(held.Holder, "another process"), nil
+	}
+	if err != nil {
+		return "", fileError("look who has "+dir, err)
+	}
+	return "", lock.Close()
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }

@@ -153,6 +153,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/v1/lessons", access.Admin, s.lessons)
 	handle("GET /api/v1/codex", access.Read, s.codex)
 	handle("PUT /api/v1/codex", access.Admin, s.loadCodex)
+	m.HandleFunc("POST /api/v1/image/{verb}", s.care)
 	m.HandleFunc("GET /api/v1/events", s.events)
 	handle("GET /api/v1/tokens", access.Admin, s.tokens)
 	handle("POST /api/v1/tokens", access.Admin, s.giveToken)
