@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"batos/internal/vfs":           1,
 	"batos/internal/gguf":          1,
 	"batos/internal/gguf/gguftest": 2,
+	"batos/internal/adapter":       2,
 	"batos/internal/zmtp":          1,
 	"batos/internal/codex":         1,
 	"batos/genesis":                1,
