@@ -15,6 +15,28 @@ func (e *Examples) Polished(p Polish, longest int) *Examples {
 			gen.families = append(gen.families, f)
 		}
 	}
+	for _, f := range e.gen.c.common() {
+		for range p.Common {
+			gen.families = append(gen.families, f)
+		}
+	}
 	gen.seed = e.gen.seed + 1
 	return &Examples{gen: &gen, tok: e.tok, max: longest}
+}
+
+// commonPerArea says which families are common: those that stand first in the
+// file of their area, where the most ordinary messages are.
+const commonPerArea = 20
+
+func (c *Corpus) common() []*Family {
+	var out []*Family
+	count := map[string]int{}
+	for _, f := range c.Families {
+		if f.cell || f.all != nil || f.Area == "layouts" || count[f.Area] >= commonPerArea {
+			continue
+		}
+		count[f.Area]++
+		out = append(out, f)
+	}
+	return out
 }

@@ -23,16 +23,16 @@ type Polish struct {
 	Steps, RowTokens, HeadTokens int
 	LR, FinalLR                  float32
 	Warmup                       int
-	Core, Layouts                int // how much more often these families come
+	Core, Common, Layouts        int // how much more often these families come
 }
 
 // Standard is the recipe of the shipped weights.
 func Standard() Recipe {
 	return Recipe{
 		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
-		Steps: 7000, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
+		Steps: 6000, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
 		LR: 2.5e-3, FinalLR: 2.5e-3, WeightDecay: 0.05, Warmup: 150, BF16: true,
-		Polish: Polish{Steps: 9800, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 3e-5, Warmup: 100, Core: 6, Layouts: 20},
+		Polish: Polish{Steps: 11500, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 2e-5, Warmup: 100, Core: 6, Common: 4, Layouts: 20},
 	}
 }
 
