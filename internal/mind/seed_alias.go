@@ -431,12 +431,12 @@ func (lex lexicon) spell(n *seedNames, words []string, slots []namedSlot, marks 
 			continue
 		case at > 0 && receiver[singular(w)], lex.things[w] && !lex.words[w], lex.things[singular(w)] && !lex.words[w]:
 			add(SeedThing)
-		case lex.words[w]:
-			add(w)
-		case lex.words[singular(w)]:
-			add(singular(w))
 		default:
-			n.unknown = append(n.unknown, w)
+			if word, ok := lex.known(w); ok {
+				add(word)
+			} else {
+				n.unknown = append(n.unknown, w)
+			}
 		}
 		at++
 	}

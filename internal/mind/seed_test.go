@@ -214,3 +214,17 @@ func TestSingular(t *testing.T) {
 		}
 	}
 }
+
+// A word that the corpus lacks is read as one that means the same, if there is
+// one; what the corpus has is never touched.
+func TestSeedKnownWords(t *testing.T) {
+	lex := lexicon{words: wordSet("find remove capitalize color prize previous next")}
+	for w, want := range map[string]string{
+		"find": "find", "finds": "find", "spot": "find", "spots": "find", "demolish": "remove", "capitalise": "capitalize",
+		"colour": "color", "colours": "color", "prize": "prize", "prior": "previous", "upcoming": "next", "frobnicate": "", "commence": "",
+	} {
+		if got, _ := lex.known(w); got != want {
+			t.Errorf("%s is read as %q, want %q", w, got, want)
+		}
+	}
+}
