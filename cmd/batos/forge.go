@@ -40,7 +40,7 @@ one JSON object on each line with "prompt" (or "instruction") and "response". On
 five is kept back; the new adapter is better if its loss on these is less than that of --old,
 or of the bare model. It is written to DIR/NAME.gguf, and batos adapter import takes it into
 an image. A training that was interrupted goes on from its last checkpoint when it is begun
-again. Exit 1: the new adapter is not better.`,
+again. Exit 3: the new adapter is not better.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			exe, err := os.Executable()
 			if err != nil {
