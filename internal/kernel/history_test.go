@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -351,4 +352,50 @@ func mustResolve(w *world, name string) batos.OID {
 		w.t.Fatal(err)
 	}
 	return oid
+}
+
+// TestUpgradeKeepsTheChoiceOfTheModel: what the kernel or a person wrote into a
+// slot that genesis ships is theirs, in every later release: also one that says
+// something else there, or nothing at all.
+func TestUpgradeKeepsTheChoiceOfTheModel(t *testing.T) {
+	w := awakened(t, setup{offline: true})
+	ctx := context.Background()
+	blob, err := w.im.NewBlob(ctx, strings.NewReader("a model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]object.Value{"model_id": object.Str("mine"), "model_blob": blob}
+	if _, err := w.im.Update(ctx, func(tx *image.Tx) error {
+		for slot, v := range want {
+			if err := tx.SetSlot(w.k.roots.mind, slot, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	same := func(s string) string { return s }
+	for i, source := range []func(string) string{
+		same,
+		func(s string) string { return strings.Replace(s, "model_id = None", `model_id = "theirs"`, 1) },
+		func(s string) string {
+			return strings.Replace(strings.Replace(s, "model_id = None\n", "", 1), "model_blob = None\n", "", 1)
+		},
+		same,
+	} {
+		release := fmt.Sprintf("0.%d.0", i+2)
+		if _, err := upgrade(ctx, w.im, releaseOf(t, "pLLM_obj", source), release, false); err != nil {
+			t.Fatal(err)
+		}
+		in, err := w.k.Inspect(ctx, batos.Ref{Name: "pLLM_obj"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for slot, v := range want {
+			if got, _ := in.State.Slot(slot); !object.Equal(got, v) {
+				t.Errorf("after the upgrade to %s, %s is %v, want %v", release, slot, got, v)
+			}
+		}
+	}
 }

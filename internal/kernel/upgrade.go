@@ -195,8 +195,8 @@ func (u *upgrading) file(f genesis.File, before fields) (object.Value, error) {
 	hashes := new(dict)
 	shipped := map[string]bool{}
 	for _, d := range defs {
-		if f.Name == "pLLM_obj" && (d.Name == "model_id" || d.Name == "model_blob") {
-			continue // the person's choice of a model
+		if chosen(f.Name, d.Name) {
+			continue
 		}
 		shipped[d.Name] = true
 		is := hashOf(shippedForm(d))
@@ -216,7 +216,7 @@ func (u *upgrading) file(f genesis.File, before fields) (object.Value, error) {
 	}
 	for _, e := range before.d.Entries {
 		name := strOf(e.Key)
-		if shipped[name] {
+		if shipped[name] || chosen(f.Name, name) {
 			continue
 		}
 		if err := u.drop(f.Name, oid, name, strOf(e.Value)); err != nil {
@@ -224,6 +224,12 @@ func (u *upgrading) file(f genesis.File, before fields) (object.Value, error) {
 		}
 	}
 	return hashes.value(), nil
+}
+
+// chosen reports whether a slot holds a person's choice of a model, which no
+// release touches.
+func chosen(of, slot string) bool {
+	return of == "pLLM_obj" && (slot == "model_id" || slot == "model_blob")
 }
 
 // slot does the one step for a slot that the release ships: was is the hash of
