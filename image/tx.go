@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"sync"
 
 	"batos"
 	"batos/image/store"
@@ -148,19 +149,44 @@ func (tx *Tx) load(oid batos.OID) (*revision, error) {
 	if rev := tx.cache.get(oid, tx.at); rev != nil {
 		return rev, nil
 	}
-	stored, err := tx.snap.Load(tx.ctx, oid)
+	rev, err := tx.fetch(oid)
 	if err != nil {
 		if batos.CodeOf(err) == batos.NotFound {
 			return nil, nil
 		}
 		return nil, err
 	}
-	rev, err := decode(stored)
+	tx.cache.loaded(rev, tx.at)
+	return rev, nil
+}
+
+// loadBuffers are for stored bytes, which decoding copies what it needs of.
+var loadBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptBuffer is how large a buffer may become and be kept.
+const keptBuffer = 64 << 10
+
+// fetch loads and decodes the revision that the snapshot has.
+func (tx *Tx) fetch(oid batos.OID) (*revision, error) {
+	loader, ok := tx.snap.(store.Loader)
+	if !ok {
+		stored, err := tx.snap.Load(tx.ctx, oid)
+		if err != nil {
+			return nil, err
+		}
+		return decode(stored)
+	}
+	buf := loadBuffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= keptBuffer {
+			loadBuffers.Put(buf)
+		}
+	}()
+	stored, err := loader.LoadInto(tx.ctx, oid, buf)
 	if err != nil {
 		return nil, err
 	}
-	tx.cache.loaded(rev, tx.at)
-	return rev, nil
+	return decode(stored)
 }
 
 // maxHandles bounds what a transaction that only reads remembers of objects;
@@ -233,6 +259,15 @@ func (tx *Tx) changing(oid batos.OID) (*handle, error) {
 
 // Load gives a whole object. Every slot counts as read.
 func (tx *Tx) Load(oid batos.OID) (*object.State, error) {
+	if tx.readOnly && tx.under == nil && tx.objects[oid] == nil && !tx.done && oid != 0 {
+		rev, err := tx.load(oid) // nothing to note, and the cache remembers it
+		if err == nil && rev != nil && rev.state != nil {
+			return rev.state, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	h, err := tx.existing(oid)
 	if err != nil {
 		return nil, err

@@ -67,6 +67,14 @@ type Snapshot interface {
 	Close() error
 }
 
+// Loader is what a [Snapshot] may be besides: one that loads without making
+// garbage.
+type Loader interface {
+	// LoadInto is Load without Refs and Blobs. Data is a part of *buf, which
+	// it makes longer if need be, and is good until *buf is used again.
+	LoadInto(ctx context.Context, oid batos.OID, buf *[]byte) (Revision, error)
+}
+
 // Newest is what [Changes.Rebase] reads: the newest revisions, those that are
 // accepted but not yet durable included, frozen while Rebase runs.
 type Newest interface {

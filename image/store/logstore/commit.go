@@ -391,6 +391,7 @@ func (s *Store) flush(b *batch) error {
 			return err
 		}
 		s.segs.add(seg) // from now on pack may replace the full one
+		s.mapSegments()
 	}
 	seg := s.segs.last()
 	off := int64(b.start - seg.base)

@@ -77,6 +77,7 @@ func (s *Store) followSegment(last *segment, pos uint64) (bool, error) {
 		return false, nil
 	}
 	s.segs.add(seg)
+	s.mapSegments()
 	return true, nil
 }
 

@@ -283,6 +283,15 @@ func recordLevels(b []byte) uint8 { return uint8(le.Uint32(b[4:]) >> levelsShift
 // parseRecord verifies and takes apart the record at the beginning of b, and
 // gives its length. Data is part of b.
 func parseRecord(b []byte, seed uint32) (record, int, error) {
+	r, n, err := parseHead(b, seed)
+	if err == nil {
+		r.parseRest()
+	}
+	return r, n, err
+}
+
+// parseHead is parseRecord without lineage, references and blobs.
+func parseHead(b []byte, seed uint32) (record, int, error) {
 	if len(b) < recordHeader {
 		return record{}, 0, errBad
 	}
@@ -294,11 +303,19 @@ func parseRecord(b []byte, seed uint32) (record, int, error) {
 	if crc32.Update(seed, castagnoli, b[4:]) != le.Uint32(b) {
 		return record{}, 0, errBad
 	}
-	r := record{raw: b}
-	r.OID, r.TID, r.prev = batos.OID(le.Uint64(b[8:])), batos.TID(le.Uint64(b[16:])), le.Uint64(b[24:])
-	r.lineage = parseLineage(b)
+	r := record{raw: b, prev: le.Uint64(b[24:])}
+	r.OID, r.TID = batos.OID(le.Uint64(b[8:])), batos.TID(le.Uint64(b[16:]))
 	flags := le.Uint32(b[4:])
 	r.Delete, r.stub = flags&flagDelete != 0, flags&flagStub != 0
+	data := len(b) - int(le.Uint32(b[32:]))
+	r.Data = b[data:len(b):len(b)]
+	return r, int(n), nil
+}
+
+// parseRest reads what parseHead left out.
+func (r *record) parseRest() {
+	b := r.raw
+	r.lineage = parseLineage(b)
 	refs, blobs := int(le.Uint32(b[36:])), int(le.Uint32(b[40:]))
 	b = b[recordHeader+anchorSize*len(r.anchors):]
 	if refs > 0 {
@@ -313,8 +330,5 @@ func parseRecord(b []byte, seed uint32) (record, int, error) {
 		for i := range r.Blobs {
 			copy(r.Blobs[i][:], b[32*i:])
 		}
-		b = b[32*blobs:]
 	}
-	r.Data = b[:len(b):len(b)]
-	return r, int(n), nil
 }

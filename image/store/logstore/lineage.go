@@ -1,6 +1,8 @@
 package logstore
 
 import (
+	"sync"
+
 	"batos"
 	"batos/image/store"
 )
@@ -57,6 +59,9 @@ type prepared struct {
 func (s *Store) prepare(writes []store.Write) []prepared {
 	out := make([]prepared, len(writes))
 	for i := range writes {
+		if writes[i].Base == 0 {
+			continue // as a rule it has no revision
+		}
 		if pos := s.idx.get(writes[i].OID).pos(); pos != 0 {
 			out[i] = prepared{pos, s.lineageAfter(pos, writes[i].OID)}
 		}
@@ -83,14 +88,19 @@ func (s *Store) lineages(writes []store.Write, ready []prepared) []prepared {
 	return ready
 }
 
+var lineageBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // lineageAfter gives the lineage of the revision that follows the durable one
 // at pos. If that cannot be read, it begins anew: old revisions are found all
 // the same, more slowly.
 func (s *Store) lineageAfter(pos uint64, oid batos.OID) lineage {
-	r, err := s.recordAt(pos, oid)
+	buf := lineageBuffers.Get().(*[]byte)
+	defer lineageBuffers.Put(buf)
+	r, err := s.headAt(pos, oid, buf)
 	if err != nil || r.stub {
 		return lineage{}
 	}
+	r.lineage = parseLineage(r.raw)
 	l := r.next(r.TID, pos)
 	if n := len(l.anchors); n > 0 && l.anchors[n-1].pos == 0 {
 		l.anchors[n-1] = s.origin(&r)

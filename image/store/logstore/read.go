@@ -1,7 +1,6 @@
 package logstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -122,14 +121,32 @@ func (s *Store) SnapshotAt(ctx context.Context, tid batos.TID) (store.Snapshot, 
 
 func (p *snapshot) TID() batos.TID { return p.tid }
 
+func (p *snapshot) usable(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case p.closed.Load():
+		return batos.Errorf(batos.Invalid, "the snapshot is closed")
+	case p.s.closing.Load():
+		return errClosed
+	}
+	return nil
+}
+
 func (p *snapshot) Load(ctx context.Context, oid batos.OID) (store.Revision, error) {
-	if err := ctx.Err(); err != nil {
+	if err := p.usable(ctx); err != nil {
 		return store.Revision{}, err
 	}
-	if p.closed.Load() {
-		return store.Revision{}, batos.Errorf(batos.Invalid, "the snapshot is closed")
-	}
 	return p.s.load(oid, p.tid)
+}
+
+// LoadInto implements [store.Loader].
+func (p *snapshot) LoadInto(ctx context.Context, oid batos.OID, buf *[]byte) (store.Revision, error) {
+	if err := p.usable(ctx); err != nil {
+		return store.Revision{}, err
+	}
+	r, err := p.s.loadInto(oid, p.tid, buf)
+	return r.Revision, err
 }
 
 func (p *snapshot) Close() error {
@@ -141,30 +158,43 @@ func (p *snapshot) Close() error {
 
 // load gives the object's newest durable revision not after tid.
 func (s *Store) load(oid batos.OID, tid batos.TID) (store.Revision, error) {
-	r, _, err := s.locate(oid, tid)
+	r, err := s.loadInto(oid, tid, nil)
+	if err == nil {
+		r.parseRest()
+	}
+	return r.Revision, err
+}
+
+// loadInto is load without references and blobs, in memory of the caller's if
+// there is any.
+func (s *Store) loadInto(oid batos.OID, tid batos.TID, buf *[]byte) (record, error) {
+	r, _, err := s.locate(oid, tid, buf)
 	switch {
 	case err == nil && !r.Delete:
-		return r.Revision, nil
+		return r, nil
 	case err == nil || errors.Is(err, errGone) && !s.snaps.past(tid):
-		return store.Revision{}, errNoObject(oid)
+		return record{}, errNoObject(oid)
 	case errors.Is(err, errGone):
-		return store.Revision{}, s.errPacked(oid, tid)
+		return record{}, s.errPacked(oid, tid)
 	default:
-		return store.Revision{}, err
+		return record{}, err
 	}
 }
 
 // locate finds the object's newest durable revision not after tid and where it
-// stands. The answer is errGone if there is none any more: in a past that was
-// packed it may have been removed, elsewhere it does not exist.
-func (s *Store) locate(oid batos.OID, tid batos.TID) (record, uint64, error) {
+// stands; of the record only what parseHead gives, in buf if that is not nil.
+// The answer is errGone if there is none any more: in a past that was packed it
+// may have been removed, elsewhere it does not exist.
+func (s *Store) locate(oid batos.OID, tid batos.TID, buf *[]byte) (record, uint64, error) {
 	e := s.idx.get(oid)
 	if e.tid <= tid && e.deleted() {
 		return record{Revision: store.Revision{OID: oid, TID: e.tid, Delete: true}}, e.pos(), nil
 	}
-	pos := e.pos()
-	for pos != 0 {
-		r, err := s.recordAt(pos, oid)
+	for pos := e.pos(); pos != 0; {
+		r, err := s.headAt(pos, oid, buf)
+		if err == nil && pos == e.pos() && r.TID != e.tid {
+			err = readError(s, pos, errBad) // what the index says has no checksum in memory
+		}
 		if err != nil {
 			return record{}, 0, err
 		}
@@ -175,6 +205,7 @@ func (s *Store) locate(oid batos.OID, tid batos.TID) (record, uint64, error) {
 		} else if r.TID <= tid {
 			return r, pos, nil
 		}
+		r.lineage = parseLineage(r.raw)
 		if pos, err = s.back(&r, tid); err != nil {
 			return record{}, 0, err
 		}
@@ -209,26 +240,31 @@ func stubSince(r *record) batos.TID {
 	return batos.TID(le.Uint64(r.Data))
 }
 
-// readGuess is how much is read to get a record in one call.
-const readGuess = 4096
-
-var guesses = sync.Pool{New: func() any { return new([readGuess]byte) }}
-
 // recordAt reads and verifies the record at pos, which has to be of oid. The
 // answer is errGone, as it is, if pack removed it.
 func (s *Store) recordAt(pos uint64, oid batos.OID) (record, error) {
+	r, err := s.headAt(pos, oid, nil)
+	if err == nil {
+		r.parseRest()
+	}
+	return r, err
+}
+
+// headAt is recordAt for what parseHead gives, in memory of the caller's if buf
+// is not nil.
+func (s *Store) headAt(pos uint64, oid batos.OID, buf *[]byte) (record, error) {
 	for {
 		seg := s.segs.find(pos)
 		if seg == nil {
 			return record{}, errClosed
 		}
-		b, err := seg.record(pos, s.seed)
+		b, err := seg.record(pos, s.seed, buf)
 		if errors.Is(err, fs.ErrClosed) && s.segs.find(pos) != seg {
 			continue
 		}
 		if err == nil {
 			var r record
-			if r, _, err = parseRecord(b, s.seed); err == nil && r.OID != oid {
+			if r, _, err = parseHead(b, s.seed); err == nil && r.OID != oid {
 				err = errBad
 			}
 			if err == nil {
@@ -240,37 +276,6 @@ func (s *Store) recordAt(pos uint64, oid batos.OID) (record, error) {
 		}
 		return record{}, readError(s, pos, err)
 	}
-}
-
-// readRecord gives the bytes of the record at pos in memory of their own.
-func readRecord(seg *segment, pos uint64) ([]byte, error) {
-	guess := guesses.Get().(*[readGuess]byte)
-	defer guesses.Put(guess)
-	off := int64(pos - seg.base)
-	n, err := seg.f.ReadAt(guess[:], off)
-	if n < recordHeader {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = errBad
-		}
-		return nil, err
-	}
-	length := recordLength(guess[:])
-	if length <= uint64(n) {
-		return bytes.Clone(guess[:length]), nil
-	}
-	size, err := seg.f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if length > maxTxn || off+int64(length) > size {
-		return nil, errBad
-	}
-	b := make([]byte, length)
-	copy(b, guess[:n])
-	if _, err := seg.f.ReadAt(b[n:], off+int64(n)); err != nil {
-		return nil, err
-	}
-	return b, nil
 }
 
 // History implements [store.Store].

@@ -3,6 +3,7 @@ package logstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -29,6 +30,8 @@ type segment struct {
 	name      string
 	allocated int64   // bytes of the file known to be reserved
 	packed    *packed // nil: it is as it was written
+
+	mapped atomic.Pointer[vfs.Mapping] // nil: read it from the file
 }
 
 // offset is where in the file position pos is, in a packed segment about where.
@@ -39,13 +42,92 @@ func (s *segment) offset(pos uint64) int64 {
 	return int64(pos - s.base)
 }
 
-// record gives the bytes of the record at pos in memory of their own: errGone
-// if pack removed it, errBad if it cannot be there.
-func (s *segment) record(pos uint64, seed uint32) ([]byte, error) {
+// record gives the bytes of the record at pos, in memory of the caller's if buf
+// is not nil and else in some of their own: errGone if pack removed it, errBad
+// if it cannot be there.
+func (s *segment) record(pos uint64, seed uint32, buf *[]byte) ([]byte, error) {
 	if s.packed != nil {
 		return s.packed.record(s.f, pos, seed)
 	}
-	return readRecord(s, pos)
+	off := int64(pos - s.base)
+	if m := s.mapped.Load(); m != nil {
+		if b := mappedRecord(m, off, buf); b != nil {
+			return b, nil
+		}
+	}
+	return s.readRecord(off, buf)
+}
+
+// room gives n bytes, of *buf if there is one.
+func room(buf *[]byte, n int) []byte {
+	if buf == nil {
+		return make([]byte, n)
+	}
+	if cap(*buf) < n {
+		*buf = make([]byte, max(n, 2*cap(*buf)))
+	}
+	return (*buf)[:n]
+}
+
+// mappedGuess is how much is copied to get a record at once.
+const mappedGuess = 512
+
+// mappedRecord gives the record at off, or nil: then read it to see why.
+func mappedRecord(m *vfs.Mapping, off int64, buf *[]byte) []byte {
+	var guess [mappedGuess]byte
+	n := min(mappedGuess, m.Len()-off)
+	if n < recordHeader || !m.ReadAt(guess[:n], off) {
+		return nil
+	}
+	length := int64(recordLength(guess[:]))
+	if length > m.Len()-off {
+		return nil
+	}
+	b := room(buf, int(length))
+	if length <= n {
+		copy(b, guess[:length])
+		return b
+	}
+	copy(b, guess[:n])
+	if !m.ReadAt(b[n:], off+n) {
+		return nil
+	}
+	return b
+}
+
+// readGuess is how much is read to get a record in one call.
+const readGuess = 4096
+
+var guesses = sync.Pool{New: func() any { return new([readGuess]byte) }}
+
+// readRecord reads the record at off from the file.
+func (s *segment) readRecord(off int64, buf *[]byte) ([]byte, error) {
+	guess := guesses.Get().(*[readGuess]byte)
+	defer guesses.Put(guess)
+	n, err := s.f.ReadAt(guess[:], off)
+	if n < recordHeader {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errBad
+		}
+		return nil, err
+	}
+	length := recordLength(guess[:])
+	if length > uint64(n) {
+		size, err := s.f.Size()
+		if err != nil {
+			return nil, err
+		}
+		if length > maxTxn || off+int64(length) > size {
+			return nil, errBad
+		}
+	}
+	b := room(buf, int(length))
+	if copied := copy(b, guess[:n]); copied < len(b) {
+		if _, err := s.f.ReadAt(b[copied:], off+int64(copied)); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 func segmentName(base uint64) string { return fmt.Sprintf("%016x%s", base, segmentSuffix) }
@@ -87,10 +169,40 @@ func (s *segments) replace(seg *segment) *segment {
 		if old.base == seg.base {
 			list[i] = seg
 			s.list.Store(&list)
+			old.mapped.Store(nil)
 			return old
 		}
 	}
 	return nil
+}
+
+// mapNewest maps the newest segments, as far as limit bytes reach, and no
+// others. The last one, which grows, is mapped as long as it may become.
+func (s *segments) mapNewest(limit, segmentBytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.all()
+	for i, seg := range slices.Backward(list) {
+		m, _ := seg.f.(vfs.Mapper)
+		if m == nil || seg.packed != nil {
+			continue
+		}
+		now := seg.mapped.Load()
+		size := seg.allocated
+		switch {
+		case now != nil:
+			size = now.Len()
+		case i == len(list)-1:
+			size = max(size, segmentBytes)
+		}
+		if limit -= size; limit < 0 || size == 0 {
+			seg.mapped.Store(nil)
+		} else if now == nil {
+			if now, err := m.Map(size); err == nil { // else it is read from the file
+				seg.mapped.Store(now)
+			}
+		}
+	}
 }
 
 func (s *segments) last() *segment {

@@ -58,6 +58,7 @@ type Options struct {
 	Clock           func() time.Time // nil: time.Now
 	SegmentBytes    int64            // a segment is full at this size; 0: 256 MiB
 	CheckpointBytes int64            // the index is written after this much log; 0: 64 MiB
+	MapBytes        int64            // how much of the newest log is mapped for reading, in the system's page cache; 0: 512 MiB, below: nothing
 	ReadOnly        bool             // nothing is written, not even repairs or a lock: see [Store]
 
 	// Followed is told, in a store that is open for reading only, of each
@@ -131,6 +132,9 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = 64 << 20
 	}
+	if o.MapBytes == 0 {
+		o.MapBytes = 512 << 20
+	}
 	s := &Store{fsys: fsys, dir: dir, o: o, pending: map[batos.OID]pendingRev{}, care: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	defer func() {
@@ -161,6 +165,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	if err := s.recover(ctx); err != nil {
 		return nil, err
 	}
+	s.mapSegments()
 	now := s.idx.now()
 	s.tid, s.nextPos, s.segBase, s.checkpoint = now.last, now.end, s.segs.last().base, now.end-uint64(s.recovery.replayedBytes)
 	s.nextOID.Store(uint64(now.next))
@@ -208,6 +213,8 @@ func Holder(fsys vfs.FS, dir string) (string, error) {
 	}
 	return "", lock.Close()
 }
+
+func (s *Store) mapSegments() { s.segs.mapNewest(s.o.MapBytes, s.o.SegmentBytes) }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
