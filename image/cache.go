@@ -110,6 +110,9 @@ func (c *cache) front(oid batos.OID) *revision {
 // loaded offers a revision that the snapshot at has.
 func (c *cache) loaded(rev *revision, at batos.TID) {
 	s := c.shard(rev.oid)
+	if rev.size > s.limit {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at >= s.newest && s.pending[rev.oid] == 0 {

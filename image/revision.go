@@ -14,11 +14,18 @@ type revision struct {
 	oid     batos.OID
 	tid     batos.TID
 	state   *object.State
-	parents []batos.OID // state's
+	parents []batos.OID  // state's
+	first   [1]batos.OID // where one of them has room
 	root    *codec.Root
 	leaf    *codec.Leaf
 	inner   *codec.Inner
 	size    int64 // estimated memory in bytes
+}
+
+// objectRevision is the revision of an object, in one piece.
+type objectRevision struct {
+	revision
+	own object.State
 }
 
 // tidOf gives the TID that stands for r where a store is asked about it.
@@ -39,13 +46,20 @@ func stateOf(r *revision) *object.State {
 
 // decode reads what a store keeps. Damage is named with its place.
 func decode(r store.Revision) (*revision, error) {
-	v := &revision{oid: r.OID, tid: r.TID, size: int64(4*len(r.Data)) + 256}
+	var v *revision
 	kind, err := codec.KindOf(r.Data)
+	if err == nil && kind == codec.KindObject {
+		o := &objectRevision{}
+		v, o.state = &o.revision, &o.own
+	} else {
+		v = &revision{}
+	}
+	v.oid, v.tid, v.size = r.OID, r.TID, sizeInMemory(r.Data)
 	if err == nil {
 		switch kind {
 		case codec.KindObject:
-			if v.state, err = codec.DecodeState(r.Data); err == nil {
-				v.parents = v.state.Parents()
+			if err = codec.DecodeStateInto(v.state, r.Data); err == nil {
+				v.parents = v.state.AppendParents(v.first[:0])
 			}
 		case codec.KindTree:
 			var root codec.Root
@@ -63,6 +77,9 @@ func decode(r store.Revision) (*revision, error) {
 	return v, nil
 }
 
+// sizeInMemory estimates what a record takes when it is decoded.
+func sizeInMemory(data []byte) int64 { return int64(4*len(data)) + 256 }
+
 // encode gives the write that makes v the next revision after base. A page is
 // read back from its bytes, so that what stays in memory holds on to nothing
 // but itself.
@@ -71,7 +88,7 @@ func (v *revision) encode(base batos.TID) (store.Write, error) {
 	var err error
 	switch {
 	case v.state != nil:
-		v.parents = v.state.Parents()
+		v.parents = v.state.AppendParents(v.first[:0])
 		w.Data = codec.EncodeState(v.state)
 		w.Refs, w.Blobs = codec.Refs(v.state)
 	case v.root != nil:
@@ -90,7 +107,7 @@ func (v *revision) encode(base batos.TID) (store.Write, error) {
 			w.Refs = v.inner.Kids
 		}
 	}
-	v.size = int64(4*len(w.Data)) + 256
+	v.size = sizeInMemory(w.Data)
 	return w, err
 }
 

@@ -32,6 +32,7 @@ type Tx struct {
 
 	objects map[batos.OID]*handle
 	last    *handle // the one used last: most reads come in runs
+	buf     *[]byte // of loadBuffers, once something was loaded
 	trees   map[batos.OID]*treeState
 	made    []batos.OID // objects and trees it created, in order
 
@@ -88,6 +89,10 @@ func (tx *Tx) Abort() {
 	}
 	tx.done, tx.last = true, nil
 	tx.objects, tx.trees, tx.undo = nil, nil, nil
+	if tx.buf != nil && cap(*tx.buf) <= keptBuffer {
+		loadBuffers.Put(tx.buf)
+	}
+	tx.buf = nil
 	_ = tx.snap.Close() // a snapshot that does not close holds back pack, and nothing else
 }
 
@@ -160,10 +165,10 @@ func (tx *Tx) load(oid batos.OID) (*revision, error) {
 	return rev, nil
 }
 
-// loadBuffers are for stored bytes, which decoding copies what it needs of.
+// loadBuffers are for stored bytes, of which decoding copies what it needs.
 var loadBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keptBuffer is how large a buffer may become and be kept.
+// keptBuffer is how large a buffer may have become and be kept.
 const keptBuffer = 64 << 10
 
 // fetch loads and decodes the revision that the snapshot has.
@@ -176,13 +181,10 @@ func (tx *Tx) fetch(oid batos.OID) (*revision, error) {
 		}
 		return decode(stored)
 	}
-	buf := loadBuffers.Get().(*[]byte)
-	defer func() {
-		if cap(*buf) <= keptBuffer {
-			loadBuffers.Put(buf)
-		}
-	}()
-	stored, err := loader.LoadInto(tx.ctx, oid, buf)
+	if tx.buf == nil {
+		tx.buf = loadBuffers.Get().(*[]byte)
+	}
+	stored, err := loader.LoadInto(tx.ctx, oid, tx.buf)
 	if err != nil {
 		return nil, err
 	}

@@ -38,9 +38,16 @@ const fewSlots = 12
 
 // NewState makes a State of the given slots, which it keeps.
 func NewState(p Protection, creator batos.Authority, slots ...Slot) *State {
-	s := &State{Protection: p, Creator: creator, slots: slots}
-	s.reindex()
+	s := &State{}
+	s.Init(p, creator, slots)
 	return s
+}
+
+// Init makes a State that is not in use yet one of the given slots, which it
+// keeps.
+func (s *State) Init(p Protection, creator batos.Authority, slots []Slot) {
+	*s = State{Protection: p, Creator: creator, slots: slots}
+	s.reindex()
 }
 
 func (s *State) reindex() {
@@ -134,8 +141,10 @@ func (p Protection) String() string {
 }
 
 // Parents lists the objects s delegates to, in slot order, lists in list order.
-func (s *State) Parents() []batos.OID {
-	var out []batos.OID
+func (s *State) Parents() []batos.OID { return s.AppendParents(nil) }
+
+// AppendParents appends to out what Parents gives.
+func (s *State) AppendParents(out []batos.OID) []batos.OID {
 	for i := range s.slots {
 		if !IsParent(s.slots[i].Name) {
 			continue

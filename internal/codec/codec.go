@@ -76,15 +76,15 @@ func KindOf(data []byte) (Kind, error) {
 }
 
 // body gives what follows the header of a record of the given kind.
-func body(data []byte, want Kind) (*decoder, error) {
+func body(data []byte, want Kind) (decoder, error) {
 	k, err := KindOf(data)
 	if err != nil {
-		return nil, err
+		return decoder{}, err
 	}
 	if k != want {
-		return nil, batos.Errorf(batos.Corrupt, "a record of kind %q stands where %q is needed", byte(k), byte(want))
+		return decoder{}, batos.Errorf(batos.Corrupt, "a record of kind %q stands where %q is needed", byte(k), byte(want))
 	}
-	return &decoder{b: data, i: 2}, nil
+	return decoder{b: data, i: 2}, nil
 }
 
 func header(k Kind, room int) []byte {
@@ -109,9 +109,19 @@ func EncodeState(s *object.State) []byte {
 
 // DecodeState is the inverse of [EncodeState].
 func DecodeState(data []byte) (*object.State, error) {
+	s := &object.State{}
+	if err := DecodeStateInto(s, data); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// DecodeStateInto is DecodeState for a state that is not in use yet. After an
+// error it is as it was.
+func DecodeStateInto(s *object.State, data []byte) error {
 	d, err := body(data, KindObject)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.tuple(4)
 	protection := object.Protection(d.small(uint64(object.Sealed)))
@@ -119,11 +129,11 @@ func DecodeState(data []byte) (*object.State, error) {
 	by := d.str()
 	slots := d.slots(d.mapLen())
 	if err := d.end(); err != nil {
-		return nil, err
+		return err
 	}
-	s := object.NewState(protection, creator, slots...)
+	s.Init(protection, creator, slots)
 	s.CreatedBy = batos.MessageID(by)
-	return s, nil
+	return nil
 }
 
 // EncodeValue gives one value in bytes. What [object.Check] refuses will not

@@ -14,10 +14,15 @@ import (
 // zero, so that callers ask once, at the end.
 type decoder struct {
 	b     []byte
-	i     int // where it is in b
-	depth int // containers open around i
+	i     int    // where it is in b
+	all   string // b, once text was read, if that is small
+	depth int    // containers open around i
 	err   error
 }
+
+// sharedText is up to what size of the input all text that is read shares one
+// copy of it. It bounds what one short text may hold on to.
+const sharedText = 1 << 10
 
 func (d *decoder) fail(what string) {
 	if d.err == nil {
@@ -45,9 +50,11 @@ func (d *decoder) take(n int) []byte {
 }
 
 func (d *decoder) byte() byte {
-	if p := d.take(1); p != nil {
-		return p[0]
+	if d.i < len(d.b) {
+		d.i++
+		return d.b[d.i-1]
 	}
+	d.fail("it ends too early")
 	return 0
 }
 
@@ -181,14 +188,40 @@ func (d *decoder) rawStr() []byte {
 	return nil
 }
 
-func (d *decoder) str() string { return d.text(d.rawStr()) }
-
-func (d *decoder) text(p []byte) string {
-	if !utf8.Valid(p) {
-		d.fail("text is not UTF-8")
-		return ""
+func (d *decoder) str() string {
+	if d.i < len(d.b) {
+		if n := int(d.b[d.i]) - 0xa0; uint(n) < 32 && d.i+n < len(d.b) { // most text is short
+			p := d.b[d.i+1 : d.i+1+n]
+			d.i += 1 + n
+			return d.text(p)
+		}
 	}
-	return string(p)
+	return d.text(d.rawStr())
+}
+
+// text gives the bytes that were read last as text.
+func (d *decoder) text(p []byte) string {
+	for i := range p {
+		if p[i] >= utf8.RuneSelf {
+			if utf8.Valid(p[i:]) {
+				break
+			}
+			d.fail("text is not UTF-8")
+			return ""
+		}
+	}
+	return d.copied(p)
+}
+
+// copied gives the bytes that were read last in memory that nobody changes.
+func (d *decoder) copied(p []byte) string {
+	if len(p) == 0 || len(d.b) > sharedText {
+		return string(p)
+	}
+	if d.all == "" {
+		d.all = string(d.b)
+	}
+	return d.all[d.i-len(p) : d.i]
 }
 
 func (d *decoder) bin() []byte {
@@ -276,10 +309,22 @@ func (d *decoder) slots(n int) []object.Slot {
 		return nil
 	}
 	slots := make([]object.Slot, 0, n)
-	var seen names
+	var seen map[string]struct{}
+	if n > fewNames {
+		seen = make(map[string]struct{}, n)
+	}
 	for range n {
 		name := d.str()
-		if !seen.add(name) {
+		twice := false
+		if seen != nil {
+			_, twice = seen[name]
+			seen[name] = struct{}{}
+		} else {
+			for i := range slots {
+				twice = twice || slots[i].Name == name
+			}
+		}
+		if twice {
 			d.fail("a name comes twice")
 		}
 		v := d.value()
@@ -290,6 +335,9 @@ func (d *decoder) slots(n int) []object.Slot {
 	}
 	return slots
 }
+
+// fewNames is the number up to which a scan beats a map.
+const fewNames = 12
 
 func (d *decoder) values(n int) []object.Value {
 	if n == 0 || d.err != nil {
@@ -313,7 +361,6 @@ type names struct {
 }
 
 func (s *names) add(name string) bool {
-	const fewNames = 12
 	if s.many != nil {
 		_, ok := s.many[name]
 		s.many[name] = struct{}{}
@@ -343,6 +390,21 @@ func (d *decoder) enter() bool {
 	return d.err == nil
 }
 
+// smallInts are the ints that most ints are, ready made.
+var smallInts = func() (out [1 << 10]object.Value) {
+	for i := range out {
+		out[i] = object.NewInt(int64(i))
+	}
+	return out
+}()
+
+func boxed(i int64) object.Value {
+	if i >= 0 && i < int64(len(smallInts)) {
+		return smallInts[i]
+	}
+	return object.NewInt(i)
+}
+
 func (d *decoder) value() object.Value {
 	t := d.peek()
 	switch {
@@ -350,11 +412,11 @@ func (d *decoder) value() object.Value {
 		d.fail("it ends too early")
 		return nil
 	case t < 0x80, t >= 0xe0, t >= 0xcc && t <= 0xcf, t >= 0xd0 && t <= 0xd3:
-		return object.NewInt(d.int())
+		return boxed(d.int())
 	case t&0xe0 == 0xa0, t >= 0xd9 && t <= 0xdb:
 		return object.Str(d.str())
 	case t&0xf0 == 0x90, t == 0xdc, t == 0xdd:
-		return &object.List{Items: d.list()}
+		return d.listValue()
 	case t&0xf0 == 0x80, t == 0xde, t == 0xdf:
 		return d.dict()
 	case t == 0xc0:
@@ -366,7 +428,7 @@ func (d *decoder) value() object.Value {
 	case t == 0xcb:
 		return d.float()
 	case t >= 0xc4 && t <= 0xc6:
-		return object.Bytes(d.bin())
+		return object.Bytes(d.copied(d.bin()))
 	}
 	return d.ext()
 }
@@ -378,6 +440,33 @@ func (d *decoder) list() []object.Value {
 	items := d.values(d.arrayLen())
 	d.depth--
 	return items
+}
+
+// shortList is a list with room for its items, which makes it one thing to the
+// collector.
+type shortList struct {
+	object.List
+	items [3]object.Value
+}
+
+func (d *decoder) listValue() object.Value {
+	if n := int(d.peek()) - 0x90; n <= 0 || n > len(shortList{}.items) {
+		return &object.List{Items: d.list()}
+	}
+	if !d.enter() {
+		return nil
+	}
+	l := &shortList{}
+	n := d.arrayLen()
+	l.Items = l.items[:n:n]
+	for i := range l.Items {
+		l.Items[i] = d.value()
+	}
+	d.depth--
+	if d.err != nil {
+		return nil
+	}
+	return &l.List
 }
 
 func (d *decoder) dict() object.Value {

@@ -77,6 +77,7 @@ func NewMemory(n int) *Memory {
 	if err != nil { // the limit is reached: let the collector have them
 		return &Memory{make([]byte, n)}
 	}
+	adviseHuge(b)
 	m := &Memory{b}
 	runtime.AddCleanup(m, unmap, b)
 	return m

@@ -9,3 +9,5 @@ func datasync(f *os.File) error { return f.Sync() }
 
 // Reserving space is an optimisation that these systems go without.
 func allocate(*os.File, int64, int64) error { return nil }
+
+func adviseHuge([]byte) {}

@@ -283,33 +283,34 @@ func recordLevels(b []byte) uint8 { return uint8(le.Uint32(b[4:]) >> levelsShift
 // parseRecord verifies and takes apart the record at the beginning of b, and
 // gives its length. Data is part of b.
 func parseRecord(b []byte, seed uint32) (record, int, error) {
-	r, n, err := parseHead(b, seed)
-	if err == nil {
-		r.parseRest()
+	var r record
+	if err := r.parseHead(b, seed); err != nil {
+		return record{}, 0, err
 	}
-	return r, n, err
+	r.parseRest()
+	return r, len(r.raw), nil
 }
 
-// parseHead is parseRecord without lineage, references and blobs.
-func parseHead(b []byte, seed uint32) (record, int, error) {
+// parseHead is parseRecord without lineage, references and blobs; r is empty.
+func (r *record) parseHead(b []byte, seed uint32) error {
 	if len(b) < recordHeader {
-		return record{}, 0, errBad
+		return errBad
 	}
 	n := recordLength(b)
 	if n > uint64(len(b)) || recordLevels(b) > maxLevels {
-		return record{}, 0, errBad
+		return errBad
 	}
 	b = b[:n]
 	if crc32.Update(seed, castagnoli, b[4:]) != le.Uint32(b) {
-		return record{}, 0, errBad
+		return errBad
 	}
-	r := record{raw: b, prev: le.Uint64(b[24:])}
+	r.raw, r.prev = b, le.Uint64(b[24:])
 	r.OID, r.TID = batos.OID(le.Uint64(b[8:])), batos.TID(le.Uint64(b[16:]))
 	flags := le.Uint32(b[4:])
 	r.Delete, r.stub = flags&flagDelete != 0, flags&flagStub != 0
 	data := len(b) - int(le.Uint32(b[32:]))
 	r.Data = b[data:len(b):len(b)]
-	return r, int(n), nil
+	return nil
 }
 
 // parseRest reads what parseHead left out.

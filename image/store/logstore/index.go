@@ -123,8 +123,12 @@ func (x *index) lookup(oid batos.OID) entry {
 	return entry{}
 }
 
-// pagesAtOnce is how many pages memory is asked of the system for.
-const pagesAtOnce = 16
+// The system is asked for memory for so many pages at once, at first and when
+// there are many.
+const (
+	fewPages  = 16
+	manyPages = 64
+)
 
 // newPage adds an empty page.
 func (x *index) newPage(p int) *page {
@@ -132,7 +136,11 @@ func (x *index) newPage(p int) *page {
 		x.pages = append(x.pages, make([]*page, p+1-len(x.pages))...)
 	}
 	if len(x.free) == 0 {
-		x.reserve(pagesAtOnce)
+		if len(x.pages) < manyPages {
+			x.reserve(fewPages)
+		} else {
+			x.reserve(manyPages)
+		}
 	}
 	x.pages[p] = (*page)(x.free)
 	x.free = x.free[len(page{}):]

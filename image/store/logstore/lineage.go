@@ -96,8 +96,8 @@ var lineageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 func (s *Store) lineageAfter(pos uint64, oid batos.OID) lineage {
 	buf := lineageBuffers.Get().(*[]byte)
 	defer lineageBuffers.Put(buf)
-	r, err := s.headAt(pos, oid, buf)
-	if err != nil || r.stub {
+	var r record
+	if err := s.headAt(&r, pos, oid, buf); err != nil || r.stub {
 		return lineage{}
 	}
 	r.lineage = parseLineage(r.raw)

@@ -354,7 +354,7 @@ func (p *packing) visible(oid batos.OID) (uint64, error) {
 	if at, ok := p.at[oid]; ok {
 		return at, nil
 	}
-	_, at, err := p.s.locate(oid, p.report.Before, nil)
+	at, err := p.s.locate(new(record), oid, p.report.Before, nil)
 	if err != nil && !errors.Is(err, errGone) {
 		return 0, err
 	}

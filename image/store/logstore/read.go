@@ -145,8 +145,11 @@ func (p *snapshot) LoadInto(ctx context.Context, oid batos.OID, buf *[]byte) (st
 	if err := p.usable(ctx); err != nil {
 		return store.Revision{}, err
 	}
-	r, err := p.s.loadInto(oid, p.tid, buf)
-	return r.Revision, err
+	var r record
+	if err := p.s.loadInto(&r, oid, p.tid, buf); err != nil {
+		return store.Revision{}, err
+	}
+	return r.Revision, nil
 }
 
 func (p *snapshot) Close() error {
@@ -158,59 +161,61 @@ func (p *snapshot) Close() error {
 
 // load gives the object's newest durable revision not after tid.
 func (s *Store) load(oid batos.OID, tid batos.TID) (store.Revision, error) {
-	r, err := s.loadInto(oid, tid, nil)
-	if err == nil {
-		r.parseRest()
+	var r record
+	if err := s.loadInto(&r, oid, tid, nil); err != nil {
+		return store.Revision{}, err
 	}
-	return r.Revision, err
+	r.parseRest()
+	return r.Revision, nil
 }
 
 // loadInto is load without references and blobs, in memory of the caller's if
 // there is any.
-func (s *Store) loadInto(oid batos.OID, tid batos.TID, buf *[]byte) (record, error) {
-	r, _, err := s.locate(oid, tid, buf)
+func (s *Store) loadInto(r *record, oid batos.OID, tid batos.TID, buf *[]byte) error {
+	_, err := s.locate(r, oid, tid, buf)
 	switch {
 	case err == nil && !r.Delete:
-		return r, nil
+		return nil
 	case err == nil || errors.Is(err, errGone) && !s.snaps.past(tid):
-		return record{}, errNoObject(oid)
+		return errNoObject(oid)
 	case errors.Is(err, errGone):
-		return record{}, s.errPacked(oid, tid)
+		return s.errPacked(oid, tid)
 	default:
-		return record{}, err
+		return err
 	}
 }
 
-// locate finds the object's newest durable revision not after tid and where it
-// stands; of the record only what parseHead gives, in buf if that is not nil.
-// The answer is errGone if there is none any more: in a past that was packed it
+// locate finds in r the object's newest durable revision not after tid, and
+// where it stands; of the record only what parseHead gives, in buf if that is
+// not nil. The error is errGone if there is none any more: in a past that was packed it
 // may have been removed, elsewhere it does not exist.
-func (s *Store) locate(oid batos.OID, tid batos.TID, buf *[]byte) (record, uint64, error) {
+func (s *Store) locate(r *record, oid batos.OID, tid batos.TID, buf *[]byte) (uint64, error) {
 	e := s.idx.get(oid)
 	if e.tid <= tid && e.deleted() {
-		return record{Revision: store.Revision{OID: oid, TID: e.tid, Delete: true}}, e.pos(), nil
+		*r = record{Revision: store.Revision{OID: oid, TID: e.tid, Delete: true}}
+		return e.pos(), nil
 	}
 	for pos := e.pos(); pos != 0; {
-		r, err := s.headAt(pos, oid, buf)
+		err := s.headAt(r, pos, oid, buf)
 		if err == nil && pos == e.pos() && r.TID != e.tid {
 			err = readError(s, pos, errBad) // what the index says has no checksum in memory
 		}
 		if err != nil {
-			return record{}, 0, err
+			return 0, err
 		}
 		if r.stub {
-			if tid >= stubSince(&r) {
-				return record{}, 0, errGone
+			if tid >= stubSince(r) {
+				return 0, errGone
 			}
 		} else if r.TID <= tid {
-			return r, pos, nil
+			return pos, nil
 		}
 		r.lineage = parseLineage(r.raw)
-		if pos, err = s.back(&r, tid); err != nil {
-			return record{}, 0, err
+		if pos, err = s.back(r, tid); err != nil {
+			return 0, err
 		}
 	}
-	return record{}, 0, errGone
+	return 0, errGone
 }
 
 // back gives the position from which to go on for a revision not after tid
@@ -243,38 +248,39 @@ func stubSince(r *record) batos.TID {
 // recordAt reads and verifies the record at pos, which has to be of oid. The
 // answer is errGone, as it is, if pack removed it.
 func (s *Store) recordAt(pos uint64, oid batos.OID) (record, error) {
-	r, err := s.headAt(pos, oid, nil)
-	if err == nil {
-		r.parseRest()
+	var r record
+	if err := s.headAt(&r, pos, oid, nil); err != nil {
+		return record{}, err
 	}
-	return r, err
+	r.parseRest()
+	return r, nil
 }
 
 // headAt is recordAt for what parseHead gives, in memory of the caller's if buf
-// is not nil.
-func (s *Store) headAt(pos uint64, oid batos.OID, buf *[]byte) (record, error) {
+// is not nil. After an error r is of no use.
+func (s *Store) headAt(r *record, pos uint64, oid batos.OID, buf *[]byte) error {
 	for {
 		seg := s.segs.find(pos)
 		if seg == nil {
-			return record{}, errClosed
+			return errClosed
 		}
 		b, err := seg.record(pos, s.seed, buf)
 		if errors.Is(err, fs.ErrClosed) && s.segs.find(pos) != seg {
 			continue
 		}
 		if err == nil {
-			var r record
-			if r, _, err = parseHead(b, s.seed); err == nil && r.OID != oid {
+			*r = record{}
+			if err = r.parseHead(b, s.seed); err == nil && r.OID != oid {
 				err = errBad
 			}
 			if err == nil {
-				return r, nil
+				return nil
 			}
 		}
 		if errors.Is(err, errGone) {
-			return record{}, errGone
+			return errGone
 		}
-		return record{}, readError(s, pos, err)
+		return readError(s, pos, err)
 	}
 }
 

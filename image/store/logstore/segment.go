@@ -70,7 +70,7 @@ func room(buf *[]byte, n int) []byte {
 }
 
 // mappedGuess is how much is copied to get a record at once.
-const mappedGuess = 512
+const mappedGuess = 256
 
 // mappedRecord gives the record at off, or nil: then read it to see why.
 func mappedRecord(m *vfs.Mapping, off int64, buf *[]byte) []byte {
@@ -213,6 +213,9 @@ func (s *segments) last() *segment {
 // find gives the segment that holds a position, nil if none does.
 func (s *segments) find(pos uint64) *segment {
 	list := s.all()
+	if n := len(list); n > 0 && list[n-1].base <= pos {
+		return list[n-1] // where most is asked for
+	}
 	i := sort.Search(len(list), func(i int) bool { return list[i].base > pos })
 	if i == 0 {
 		return nil

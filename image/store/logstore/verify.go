@@ -383,7 +383,8 @@ func (v *verifier) object(oid batos.OID) ([]batos.OID, error) {
 	for _, target := range r.Refs {
 		e := v.s.idx.get(target)
 		if e.tid > v.snap.TID() {
-			t, _, err := v.s.locate(target, v.snap.TID(), nil)
+			var t record
+			_, err := v.s.locate(&t, target, v.snap.TID(), nil)
 			if err != nil && !errors.Is(err, errGone) {
 				continue // its own turn tells
 			}
