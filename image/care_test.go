@@ -312,6 +312,34 @@ func FuzzTextReader(f *testing.F) {
 	})
 }
 
+// FuzzImport: whatever the files of an export say, an import answers with an
+// error with a code and leaves nothing, or makes an image that verifies.
+func FuzzImport(f *testing.F) {
+	h := strings.Repeat("0", 64)
+	f.Add("batos export 1\nobject 0x1 objects/0x1.star\ntree 0x2 trees/0x2.star\n", "object(0x1, \"open\", \"person\", \"\")\na = [ref(0x2)]\n", "tree(0x2)\n\"k\": ref(0x1)\n", "content")
+	f.Add("batos export 1\nobject 0x1 objects/../0x1.star\nblob "+h+" blobs/"+h+"\n", "", "", "")
+	f.Fuzz(func(t *testing.T, index, first, second, blob string) {
+		dir := t.TempDir()
+		for name, text := range map[string]string{exportIndex: index, "objects/0x1.star": first, "trees/0x2.star": second, "blobs/" + h: blob} {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		}
+		im, err := Open(t.Context(), "/image", Options{FS: vfs.NewMem()})
+		must(t, err)
+		defer im.Close()
+		if _, err := im.Import(t.Context(), dir, ImportOptions{}); err != nil {
+			if batos.CodeOf(err) == "" || im.LastTID() != 0 {
+				t.Fatalf("%v, and the image is at %v", err, im.LastTID())
+			}
+			return
+		}
+		for _, p := range problems(t, im) {
+			if IsDamage(p) {
+				t.Fatalf("imported: %v", p)
+			}
+		}
+	})
+}
+
 func TestImportRefuses(t *testing.T) {
 	im := open(t)
 	blob, err := im.NewBlob(t.Context(), strings.NewReader("content"))

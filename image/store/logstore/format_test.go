@@ -3,10 +3,13 @@ package logstore
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -284,6 +287,124 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("%d transactions of %d", n, s.Stats().Transactions)
 		}
 		if _, err := s.Commit(t.Context(), &store.Changes{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzManifest: what is accepted as the manifest of a backup is written as it
+// was read, and names nothing outside of the backup.
+func FuzzManifest(f *testing.F) {
+	m := &manifest{
+		Format: backupVersion, Image: strings.Repeat("0a", 16), End: 200, LastPos: 64, LastTID: 7, Blobs: []string{strings.Repeat("00", 32)},
+		Segments: []savedPiece{{File: segmentName(0), Base: 0, End: 100, Bytes: 100, CRC: 1}, {File: segmentName(100), Base: 100, End: 200, Bytes: 100, Gone: 3, Before: 5}},
+	}
+	b, err := m.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b, true)
+	f.Add([]byte("{}\n00000000\n"), false)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if line, _, ok := bytes.Cut(b, []byte("\n")); ok && seal {
+			b = fmt.Appendf(bytes.Clone(line), "\n%08x\n", crc32.Checksum(line, castagnoli))
+		}
+		m, err := parseManifest(b)
+		if err != nil {
+			if !errors.Is(err, errBad) && batos.CodeOf(err) != batos.NewerFormat {
+				t.Fatal(err)
+			}
+			return
+		}
+		for _, p := range m.Segments {
+			if filepath.Base(p.File) != p.File || p.File == ".." {
+				t.Fatalf("a segment's copy is called %q", p.File)
+			}
+		}
+		again, err := m.encode()
+		if err == nil {
+			_, err = parseManifest(again)
+		}
+		if err != nil {
+			t.Fatalf("accepted once only: %v", err)
+		}
+	})
+}
+
+// FuzzPacked: whatever stands in a packed segment, its trailer sealed or not,
+// opening, reading, verifying and packing answer with an error with a code or
+// work.
+func FuzzPacked(f *testing.F) {
+	one := func(keep bool) []byte {
+		disk := vfs.NewMem()
+		s, err := Open(f.Context(), disk, "/image", Options{SegmentBytes: 256})
+		if err != nil {
+			f.Fatal(err)
+		}
+		base := batos.TID(0)
+		for i := range 4 {
+			if base, err = s.Commit(f.Context(), &store.Changes{Meta: []byte("m"), Writes: []store.Write{{OID: 1, Base: base, Data: bytes.Repeat([]byte{byte(i)}, 60)}}}); err != nil {
+				f.Fatal(err)
+			}
+		}
+		if _, err := s.Pack(f.Context(), store.PackOptions{Before: base, Keep: func(_ []byte, r *store.Revision) bool { return keep && r.Data[0] == 0 }}); err != nil {
+			f.Fatal(err)
+		}
+		b, err := vfs.ReadFile(disk, s.segs.all()[0].name)
+		if err != nil || s.Close() != nil {
+			f.Fatal(err)
+		}
+		return b[segmentHeader:]
+	}
+	f.Add(one(false), false)
+	f.Add(one(true), true)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		disk := vfs.NewMem()
+		name := filepath.Join("/image", LogDir, segmentName(0))
+		if err := disk.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b = bytes.Clone(b)
+		const end = 4096
+		if n := len(b) - packedTrailer; seal && n >= 0 {
+			items := int(min(le.Uint64(b[n+8:]), uint64(n+segmentHeader)))
+			if items >= segmentHeader {
+				sum := crc32.Update(testID.seed(), castagnoli, b[items-segmentHeader:len(b)-4])
+				le.PutUint32(b[len(b)-4:], sum)
+			}
+		}
+		files := map[string][]byte{name: append(appendSegmentHeader(nil, testID, kindPacked, 0, end), b...)}
+		files[filepath.Join("/image", LogDir, segmentName(end))] = appendSegmentHeader(nil, testID, kindLog, end, 0)
+		for name, b := range files {
+			if err := vfs.WriteFile(disk, name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		coded := func(err error) bool { return err == nil || batos.CodeOf(err) != "" }
+		s, err := Open(t.Context(), disk, "/image", Options{})
+		if err != nil {
+			if !coded(err) {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer s.Close()
+		for _, err := range s.Transactions(t.Context(), 0, 1<<64-1) {
+			if !coded(err) {
+				t.Fatal(err)
+			}
+		}
+		for _, err := range s.History(t.Context(), 1) {
+			if !coded(err) {
+				t.Fatal(err)
+			}
+		}
+		for _, err := range s.Verify(t.Context(), store.VerifyOptions{}) {
+			if !coded(err) {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Pack(t.Context(), store.PackOptions{Before: s.LastTID()}); !coded(err) {
 			t.Fatal(err)
 		}
 	})
