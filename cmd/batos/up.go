@@ -222,6 +222,9 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 			say("display_yourself: %s", err)
 		}
 	}
+	space := time.NewTicker(spaceEvery)
+	defer space.Stop()
+	go watchSpace(ctx, func() []string { return im.Stats().Warnings() }, app.Out, space.C)
 	fmt.Fprintf(app.Out, "ready at %s, image %s\n", door.URL(), app.Image())
 	if zmq != nil {
 		say("ZeroMQ at %s", zmq.Address())

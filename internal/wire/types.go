@@ -196,6 +196,7 @@ type Status struct {
 	Objects  int64     `json:"objects"`
 	LogBytes int64     `json:"log_bytes"`
 	Blobs    int64     `json:"blob_bytes"`
+	Warnings []string  `json:"warnings,omitempty"` // about space
 	Core     Core      `json:"core"`
 }
 

@@ -350,7 +350,13 @@ func (a *App) status() *cobra.Command {
 			if out.Core.Online {
 				core = out.Core.Model + " (" + out.Core.Profile + ")"
 			}
-			return a.done(out, "batos %s, image %s at %s, %d objects\nmodel: %s", out.Release, out.Image, out.TID, out.Objects, core)
+			if err := a.done(out, "batos %s, image %s at %s, %d objects\nmodel: %s", out.Release, out.Image, out.TID, out.Objects, core); err != nil || a.json {
+				return err
+			}
+			for _, w := range out.Warnings {
+				a.line("warning: %s", w)
+			}
+			return nil
 		},
 	}
 }

@@ -25,7 +25,7 @@ func (s *Server) status(r *http.Request) (any, error) {
 	stats := s.config.Image.Stats()
 	out := wire.Status{
 		Release: s.config.Release, Genesis: release, Awakened: at.AsTime(), Image: s.config.Dir, TID: s.config.Image.LastTID().String(),
-		Objects: stats.Objects, LogBytes: stats.LogBytes, Blobs: stats.BlobBytes,
+		Objects: stats.Objects, LogBytes: stats.LogBytes, Blobs: stats.BlobBytes, Warnings: stats.Warnings(),
 	}
 	if release == "" {
 		out.Genesis = genesis.Release
