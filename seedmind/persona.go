@@ -33,8 +33,12 @@ func (g *Generator) work(r *rand.Rand, kind mind.Kind) Sample {
 		if kind == mind.Method {
 			return s
 		}
+		answer := roleAnswer
+		if g.standard && kind == mind.Tests {
+			answer = standardTest
+		}
 		var ok bool
-		if s.Answer, ok = roleAnswer(r, kind, s); ok {
+		if s.Answer, ok = answer(r, kind, s); ok {
 			s.Kind = kind
 			return s
 		}
@@ -126,18 +130,9 @@ func sentence(s Sample) string {
 // assertion is a call with its outcome, for methods of one or two simple
 // slots. Slots that the method has nothing to do with are left out.
 func assertion(r *rand.Rand, s Sample) (string, bool) {
-	f := s.Meaning.Family
-	if f.all != nil || len(s.Prompt.Args) > 2 || len(f.Forms) == 0 || len(f.Forms[0]) > 2 {
+	used, ok := testable(s)
+	if !ok {
 		return "", false
-	}
-	used := slices.Clone(s.Meaning.bind.slots[:len(f.Forms[0])])
-	slices.Sort(used)
-	for _, i := range used {
-		switch s.Prompt.Slots[i].Type {
-		case mind.SeedInt, mind.SeedStr, mind.SeedBool, mind.SeedNumbers, mind.SeedStrs, mind.SeedNumberMap:
-		default:
-			return "", false
-		}
 	}
 	ref, err := newReference(s)
 	if err != nil {
@@ -147,6 +142,30 @@ func assertion(r *rand.Rand, s Sample) (string, bool) {
 	if !ok {
 		return "", false
 	}
+	return call.test(used)
+}
+
+// testable gives the slots that a method is about, if tests of it can be
+// written.
+func testable(s Sample) (used []int, ok bool) {
+	f := s.Meaning.Family
+	if f.all != nil || len(s.Prompt.Args) > 2 || len(f.Forms) == 0 || len(f.Forms[0]) > 2 {
+		return nil, false
+	}
+	used = slices.Clone(s.Meaning.bind.slots[:len(f.Forms[0])])
+	slices.Sort(used)
+	for _, i := range used {
+		switch s.Prompt.Slots[i].Type {
+		case mind.SeedInt, mind.SeedStr, mind.SeedBool, mind.SeedNumbers, mind.SeedStrs, mind.SeedNumberMap:
+		default:
+			return nil, false
+		}
+	}
+	return used, true
+}
+
+// test writes a call as JSON, with the slots that the method is about.
+func (call call) test(used []int) (string, bool) {
 	state := func(slots []object.Slot) string {
 		var parts []string
 		for _, i := range used {

@@ -50,7 +50,9 @@ type RoleExamples struct {
 // NewRoleExamples makes the source of an adapter's training. seed must not be
 // that of the model's own training, nor of a held-out set.
 func NewRoleExamples(c *Corpus, tok *mind.SeedTokenizer, role Role, seed uint64, longest int) *RoleExamples {
-	return &RoleExamples{Examples{gen: NewGenerator(c, seed), tok: tok, max: longest}, role}
+	gen := NewGenerator(c, seed)
+	gen.standard = true
+	return &RoleExamples{Examples{gen: gen, tok: tok, max: longest}, role}
 }
 
 // Example gives the n-th example. Of methods, some are of those that the model
@@ -76,6 +78,7 @@ type RoleSet struct {
 // phrases that are held out, half with objects that are.
 func NewRoleSet(c *Corpus, tok *mind.SeedTokenizer, role Role, n int, seed uint64) *RoleSet {
 	seen, held := NewGenerator(c, seed), NewGenerator(c, seed)
+	seen.standard, held.standard = true, true
 	held.held = func(m Meaning) bool { return !m.Held || heldCell(m.Family) }
 	r := rand.New(rand.NewPCG(seed, 0x0b5e55ed))
 	set := &RoleSet{tok: tok}

@@ -225,9 +225,9 @@ func adaptersEval(ctx context.Context, args []string) error {
 	}
 	fmt.Println()
 	best := true
-	scores := map[string]map[string]float64{}
+	scores := map[string]map[string]score{}
 	for _, m := range minds {
-		scores[m.name] = map[string]float64{}
+		scores[m.name] = map[string]score{}
 		fmt.Printf("%-8s", m.name)
 		for _, role := range roles {
 			set := seedmind.NewRoleSet(c, profile.Tokenizer(), role, n, roleSeed)
@@ -240,7 +240,7 @@ func adaptersEval(ctx context.Context, args []string) error {
 				return err
 			}
 			scores[m.name][role.Persona] = right
-			fmt.Printf("  %5.1f %% loss %-8.4f", right, loss)
+			fmt.Printf("  %5.1f %% loss %-8.4f", right.percent(), loss)
 			if show == m.name && (show == role.Persona || show == "base") {
 				defer fmt.Print(wrong)
 			}
@@ -249,8 +249,12 @@ func adaptersEval(ctx context.Context, args []string) error {
 	}
 	for _, role := range roles {
 		own := scores[role.Persona][role.Persona]
+		for _, kind := range role.Kinds {
+			bare := scores["base"][role.Persona]
+			fmt.Printf("%s, %s: %.1f %% bare, %.1f %% with the adapter\n", role.Persona, kind, bare.of(kind), own.of(kind))
+		}
 		for _, m := range minds {
-			if m.name != role.Persona && scores[m.name][role.Persona] >= own {
+			if m.name != role.Persona && scores[m.name][role.Persona].percent() >= own.percent() {
 				fmt.Printf("%s's adapter does not beat %s at its own work\n", role.Persona, m.name)
 				best = false
 			}
@@ -321,23 +325,40 @@ func load(ctx context.Context, engine mind.AdapterHost, path, base string) (cont
 }
 
 // answer gives the share of right answers in percent, and the wrong ones.
-func (m contestant) answer(ctx context.Context, engine mind.Engine, set *seedmind.RoleSet) (float64, string, error) {
-	right := 0
+func (m contestant) answer(ctx context.Context, engine mind.Engine, set *seedmind.RoleSet) (score, string, error) {
+	got := score{right: map[mind.Kind]int{}, all: map[mind.Kind]int{}}
 	var wrong strings.Builder
 	for i, s := range set.Samples {
 		request, err := set.Ask(i, m.hash)
 		if err != nil {
-			return 0, "", err
+			return got, "", err
 		}
 		r, err := engine.Generate(ctx, request)
 		if err != nil {
-			return 0, "", err
+			return got, "", err
 		}
+		got.all[s.Kind]++
 		if set.Right(ctx, i, r) {
-			right++
+			got.right[s.Kind]++
 			continue
 		}
 		fmt.Fprintf(&wrong, "--- %s, %s\n%s%s\nshould be like\n%s\n", m.name, s.Kind, s.Prompt.Text(), set.Text(r), s.Answer)
 	}
-	return 100 * float64(right) / float64(max(1, len(set.Samples))), wrong.String(), nil
+	return got, wrong.String(), nil
+}
+
+// score counts answers by kind.
+type score struct{ right, all map[mind.Kind]int }
+
+func (s score) of(kind mind.Kind) float64 {
+	return 100 * float64(s.right[kind]) / float64(max(1, s.all[kind]))
+}
+
+// percent is the share of right answers.
+func (s score) percent() float64 {
+	right, all := 0, 0
+	for kind, n := range s.all {
+		right, all = right+s.right[kind], all+n
+	}
+	return 100 * float64(right) / float64(max(1, all))
 }
