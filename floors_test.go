@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"batos/internal/mind/llama":    6,
 	"batos/internal/mind/mindtest": 6,
 	"batos/internal/guardian":      6,
+	"batos/internal/memory":        6,
 	"batos/internal/exec":          6,
 	"batos/internal/quarantine":    7,
 	"batos/internal/forge":         7,
