@@ -76,6 +76,8 @@ func (k *Kernel) effect(ctx context.Context, f *flight, w *exec.WantedEffect) (r
 		return k.infer(ctx, f, w)
 	case exec.EffectTrial:
 		return k.trial(ctx, f, w.Args, w.Seq)
+	case effectTier:
+		return k.moveTier(ctx, fieldsOf(w.Args)), nil, nil
 	}
 	return nil, nil, batos.Errorf(batos.Invalid, "this release knows no effect of kind %q", w.Kind)
 }
@@ -99,6 +101,13 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	ctx, cancel := context.WithTimeout(ctx, inferTimeout)
 	defer cancel()
 	began := k.clock()
+	hash, release, err := k.lease(ctx, args.str("persona"))
+	if err != nil {
+		f.ledger.unused(request.MaxTokens)
+		return nil, nil, err
+	}
+	defer release()
+	request.Adapter = hash
 	res, err := mind.Ask(ctx, engine, request)
 	if err != nil {
 		k.observeInference(f, args.str("persona"), info.ModelID, request.Adapter, 0, 0, began, err)

@@ -26,6 +26,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/internal/exec"
+	"batos/internal/memory"
 	"batos/internal/mind"
 	"batos/internal/quarantine"
 	"batos/object"
@@ -65,6 +66,7 @@ type Kernel struct {
 	Events  Feed // what happened, for those who watch
 	boxes   *mailboxes
 	core    *core
+	tiers   *memory.Tiers
 	ledgers ledgers
 	roots   roots
 	safe    string // why no code of the image runs; "" if it does
@@ -107,6 +109,7 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	k.ctx, k.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	k.core = newCore(c.Mind, c.Profiles)
 	k.runner = exec.New(exec.Config{Limits: c.Limits, Clock: c.Clock})
+	k.tiers = k.newTiers()
 	k.registerPrimitives()
 	if err := k.awaken(ctx); err != nil {
 		return nil, err
@@ -145,7 +148,9 @@ func (k *Kernel) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = batos.Errorf(batos.Timeout, "the system did not come to rest in time (%w); what was under way goes on at the next start", ctx.Err())
 	}
+	k.tiers.CloseHot(ctx)
 	k.core.close()
+	err = errors.Join(err, k.tiers.Close())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, f := range k.flights {

@@ -21,6 +21,11 @@ func (k *Kernel) registerPrimitives() {
 		"mind.read":           k.primRead,
 		"mind.serves":         k.primServes,
 		"mind.profile":        k.primProfile,
+		"tier.state":          k.primTierState,
+		"tier.usage":          k.primTierUsage,
+		"tier.candidates":     k.primTierCandidates,
+		"tier.move":           k.primTierMove,
+		"tier.prefetch":       primTierPrefetch,
 		"mind.document":       primDocument,
 		"mind.assemble":       primAssemble,
 		"kernel.find":         primFind,
@@ -90,7 +95,19 @@ func (k *Kernel) primServes(c *exec.Call) (object.Value, error) {
 	}
 	return c.Inline("serves", c.Args()[0], func() (object.Value, error) {
 		_, profile, _, err := k.core.use()
-		return object.Bool(err == nil && profile.Serves(kindOf(strOf(c.Args()[0])))), nil
+		if err != nil {
+			return object.Bool(false), nil
+		}
+		kind := kindOf(strOf(c.Args()[0]))
+		if profile.Serves(kind) {
+			return object.Bool(true), nil
+		}
+		special, ok := profile.(mind.Specialist)
+		if !ok || !special.NeedsAdapter(kind) || k.host() == nil {
+			return object.Bool(false), nil
+		}
+		_, found, err := k.findAdapter(c.Tx(), mind.PersonaOf(kind))
+		return object.Bool(err == nil && found), nil
 	})
 }
 
@@ -211,15 +228,8 @@ func primInfer(c *exec.Call) (object.Value, error) {
 		}
 		request = requestValue(mind.Request{Text: prompt, MaxTokens: int(in.int("max_tokens"))})
 	}
-	if persona != "" && persona != "base" && !personas[persona] {
-		return nil, batos.Errorf(batos.NotFound, "no adapter is named %s", quote(persona))
-	}
 	return c.Effect(exec.EffectInfer, false, new(dict).set("request", request).str("persona", persona).str("kind", in.str("kind")).str("prompt", prompt).value())
 }
-
-// personas are the roles an inference can be asked in. Until an adapter is
-// imported for one, the base model answers for it, and the record says so.
-var personas = map[string]bool{"BRICK": true, "ROBIN": true, "BABS": true, "ALFRED": true}
 
 // primRead: read_(kind, brief, answer) makes source of what the model wrote:
 // {ok, code, error, source, confidence, text}.

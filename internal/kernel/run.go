@@ -24,6 +24,7 @@ type turn struct {
 	failed []Outcome         // parked messages that ended with the mission
 	ask    []batos.MessageID // parked messages whose mission awaits a person
 	cycle  batos.OID         // that mission
+	ahead  []string          // personas that are asked next
 }
 
 type turnKey struct{}
@@ -190,6 +191,9 @@ func (k *Kernel) after(t *turn, outgoing []*record) {
 		if e.Kind == "state" && e.ends() {
 			k.observeMission(e.Mission)
 		}
+	}
+	for _, who := range t.ahead {
+		k.prefetch(who)
 	}
 	for _, r := range outgoing {
 		k.take(r)
