@@ -1,12 +1,15 @@
 package image
 
 import (
-	"bytes"
-	"context"
-	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"math"
+	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,269 +18,191 @@ import (
 	"batos/object"
 )
 
-// Images that released formats wrote lie in testdata as text: for each file a
-// line with its name, then lines of base64. Each release opens them all. When
-// the format changes, add one:
-//
-//	BATOS_WRITE_FIXTURE=testdata/format-N.txt go test ./image -run TestReleasedFormats
-//
-// What is in them is made by [fossilize], which never changes.
-
-// fossilize makes an image with something of everything, packs a part of it,
-// and commits more.
-func fossilize(t *testing.T, im *Image) {
-	blob, err := im.NewBlob(t.Context(), strings.NewReader("a blob"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	update(t, im, func(tx *Tx) error {
-		tx.SetMeta(Meta{Author: batos.Person, AuthorName: "somebody", Note: "the first"})
-		tree, err := tx.NewTree()
-		if err != nil {
-			return err
-		}
-		for n := range int64(200) {
-			if err := tx.Tree(tree).Set(i(n*n), object.Str(fmt.Sprint("square of ", n))); err != nil {
-				return err
-			}
-		}
-		one, err := tx.Create(slots("none", object.None{}, "yes", object.Bool(true), "n", i(-5), "pi", object.Float(3.25), "text", object.Str("grün"),
-			"bytes", object.Bytes("\x00\xff"), "list", list(i(1), object.Str("two")), "tree", tree, "total", object.Counter(7), "blob", blob,
-			"time", object.Time(1_700_000_000_000_000), "primitive", object.Primitive("p"),
-			"grow", &object.Method{Selector: "grow", Source: "def grow(self):\n    pass\n", Author: batos.Persona, AuthorName: "BRICK", Version: 3}))
-		if err != nil {
-			return err
-		}
-		two, err := tx.Create(slots("parent*", object.Ref(one), "count", i(0)))
-		if err != nil {
-			return err
-		}
-		gone, err := tx.Create(slots("n", i(1)))
-		if err != nil {
-			return err
-		}
-		for name, oid := range map[string]batos.OID{"one": one, "two": two, "gone": gone} {
-			if err := tx.SetName(name, oid); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	count := func(from, to int64) {
-		for n := from; n <= to; n++ {
-			update(t, im, func(tx *Tx) error {
-				oid, _, err := tx.Name("two")
-				if err != nil {
-					return err
-				}
-				return tx.SetSlot(oid, "count", i(n))
-			})
-		}
-	}
-	count(1, 20)
-	update(t, im, func(tx *Tx) error {
-		oid, _, err := tx.Name("gone")
-		if err != nil {
-			return err
-		}
-		if err := tx.SetName("gone", 0); err != nil {
-			return err
-		}
-		return tx.Delete(oid)
-	})
-	if _, err := im.Pack(t.Context(), PackOptions{Before: im.LastTID()}); err != nil {
-		t.Fatal(err)
-	}
-	count(21, 40)
+// relic is an image and a backup of it as some release wrote them, and what
+// they have to say for ever. Files of testdata/formats are never changed: a
+// release that writes another format adds one, with BATOS_WRITE_FORMAT=name.
+type relic struct {
+	Files   map[string][]byte `json:"files"`
+	Moments []moment          `json:"moments"`
+	Blob    string            `json:"blob"` // the blob of Holder is this, times Times
+	Times   int               `json:"times"`
+	Holder  batos.OID         `json:"holder"` // has it in slot file
 }
 
-// examine demands what fossilize made.
-func examine(t *testing.T, im *Image) {
+func (r *relic) content() string { return strings.Repeat(r.Blob, r.Times) }
+
+// moment is what the image is as of a tid.
+type moment struct {
+	TID  batos.TID         `json:"tid"`
+	Text map[string]string `json:"text"` // objects and trees by oid
+}
+
+// textOf gives all objects of some and trees as text, those that exist.
+func textOf(t *testing.T, im *Image, at batos.TID) map[string]string {
 	t.Helper()
-	var two batos.OID
-	view(t, im, func(tx *Tx) error {
-		one, _, err := tx.Name("one")
-		if err != nil {
-			return err
-		}
-		if two, _, err = tx.Name("two"); err != nil {
-			return err
-		}
-		s, err := tx.Load(one)
-		if err != nil {
-			return err
-		}
-		tree, _ := s.Slot("tree")
-		blob, _ := s.Slot("blob")
-		got := fmt.Sprint(names(s))
-		if want := "[none yes n pi text bytes list tree total blob time primitive grow]"; got != want {
-			t.Errorf("slots %s, want %s", got, want)
-		}
-		for name, want := range map[string]object.Value{
-			"n": i(-5), "text": object.Str("grün"), "list": list(i(1), object.Str("two")), "total": object.Counter(7), "primitive": object.Primitive("p"),
-		} {
-			wantSlot(t, tx, one, name, want)
-		}
-		if v, holder, ok, err := tx.Lookup(two, "grow"); !ok || holder != one || v.(*object.Method).Version != 3 {
-			t.Errorf("look-up through the parent: %v, %v, %v, %v", v, holder, ok, err)
-		}
-		wantSlot(t, tx, two, "count", i(40))
-		n := int64(0)
-		for e, err := range tx.Tree(tree.(object.Tree)).Range(nil, nil) {
-			if err != nil {
-				return err
-			}
-			if !object.Equal(e.Key, i(n*n)) || !object.Equal(e.Value, object.Str(fmt.Sprint("square of ", n))) {
-				t.Errorf("entry %d is %s: %s", n, object.Text(e.Key, 20), object.Text(e.Value, 40))
-			}
-			n++
-		}
-		if n != 200 {
-			t.Errorf("the tree has %d keys", n)
-		}
-		b, err := im.OpenBlob(t.Context(), blob.(object.Blob))
-		if err != nil {
-			return err
-		}
-		defer b.Close()
-		if err := b.Verify(t.Context()); err != nil {
-			t.Error(err)
-		}
-		return nil
-	})
-	revisions := 0
-	for r, err := range im.History(t.Context(), two) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := i(int64(40 - revisions))
-		if v, _ := r.State.Slot("count"); !object.Equal(v, want) {
-			t.Errorf("revision %d back has count %s", revisions, object.Text(v, 20))
-		}
-		at, err := im.BeginAt(t.Context(), r.TID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantSlot(t, at, two, "count", want)
-		at.Abort()
-		revisions++
-	}
-	if revisions != 21 { // the rest was packed away
-		t.Errorf("%d revisions are left", revisions)
-	}
-	for p, err := range im.Verify(t.Context(), VerifyOptions{}, &VerifyReport{}) {
-		t.Error(p, err)
-	}
-}
-
-func TestReleasedFormats(t *testing.T) {
-	if name := os.Getenv("BATOS_WRITE_FIXTURE"); name != "" {
-		fsys := vfs.NewMem()
-		im, err := Open(t.Context(), "/image", Options{FS: fsys})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fossilize(t, im)
-		examine(t, im)
-		if err := im.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, dump(t, fsys, "/image", ""), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	files, err := filepath.Glob("testdata/format-*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no fossils", err)
-	}
-	for _, name := range files {
-		for _, index := range []bool{true, false} {
-			t.Run(fmt.Sprint(filepath.Base(name), " index ", index), func(t *testing.T) {
-				text, err := os.ReadFile(name)
-				if err != nil {
-					t.Fatal(err)
-				}
-				fsys := vfs.NewMem()
-				undump(t, fsys, "/image", string(text))
-				if !index {
-					if err := fsys.Remove("/image/live_image.fs.index"); err != nil {
-						t.Fatal(err)
-					}
-				}
-				open := func(readOnly bool) *Image {
-					im, err := Open(context.Background(), "/image", Options{FS: fsys, ReadOnly: readOnly})
-					if err != nil {
-						t.Fatal(err)
-					}
-					return im
-				}
-				for _, readOnly := range []bool{true, false, false} { // the last with the index that the one before wrote
-					im := open(readOnly)
-					examine(t, im)
-					if err := im.Close(); err != nil {
-						t.Fatal(err)
-					}
-				}
-				im := open(false)
-				oid := create(t, im, slots("n", i(1)))
-				update(t, im, func(tx *Tx) error { return tx.SetName("new", oid) })
-				if err := im.Close(); err != nil {
-					t.Fatal(err)
-				}
-				im = open(true)
-				defer im.Close()
-				view(t, im, func(tx *Tx) error { wantSlot(t, tx, oid, "n", i(1)); return nil })
-				examine(t, im)
-			})
-		}
-	}
-}
-
-// dump gives the files below a folder as text.
-func dump(t *testing.T, fsys vfs.FS, dir, below string) []byte {
-	var b bytes.Buffer
-	list, err := fsys.ReadDir(filepath.Join(dir, below))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range list {
-		at := filepath.Join(below, name)
-		info, err := fsys.Stat(filepath.Join(dir, at))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.IsDir() {
-			b.Write(dump(t, fsys, dir, at))
+	kinds, err := im.census(t.Context(), at)
+	must(t, err)
+	tx, err := im.BeginAt(t.Context(), at)
+	must(t, err)
+	defer tx.Abort()
+	out := map[string]string{}
+	for oid := range kinds {
+		if s, err := tx.Load(oid); err == nil {
+			out[oid.String()] = string(appendObject(nil, oid, s))
 			continue
 		}
-		content, err := vfs.ReadFile(fsys, filepath.Join(dir, at))
-		if err != nil {
-			t.Fatal(err)
+		b := appendTreeHead(nil, oid)
+		for e, err := range tx.Tree(object.Tree(oid)).Range(nil, nil) {
+			must(t, err)
+			b = appendTreeEntry(b, e)
 		}
-		fmt.Fprintf(&b, "file %s\n", filepath.ToSlash(at))
-		for line := base64.StdEncoding.EncodeToString(content); line != ""; {
-			n := min(len(line), 100)
-			fmt.Fprintln(&b, line[:n])
-			line = line[n:]
-		}
+		out[oid.String()] = string(b)
 	}
-	return b.Bytes()
+	return out
 }
 
-// undump is the inverse of dump.
-func undump(t *testing.T, fsys vfs.FS, dir, text string) {
-	for part := range strings.SplitSeq(strings.TrimPrefix(text, "file "), "\nfile ") {
-		name, rest, _ := strings.Cut(part, "\n")
-		content, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(rest, "\n", ""))
-		if err != nil {
-			t.Fatal(err)
+// writeRelic makes one of this release: values of all kinds, a tree of several
+// pages, a blob of two chunks, deletions, a past that was packed in part.
+func writeRelic(t *testing.T, name string) {
+	disk := vfs.NewMem()
+	im, err := Open(t.Context(), "/image", Options{FS: disk})
+	must(t, err)
+	r := relic{Files: map[string][]byte{}, Blob: "0123456789abcdef", Times: 70_000}
+	blob, err := im.NewBlob(t.Context(), strings.NewReader(r.content()))
+	must(t, err)
+	other := create(t, im, slots("n", i(0)))
+	gone := create(t, im, slots("n", i(0)))
+	m := &object.Method{Selector: "m", Source: "def m(self):\n    return 1\n", Author: batos.Persona, AuthorName: "BRICK", Mission: other, Provenance: other, Version: 1}
+	var tree object.Tree
+	update(t, im, func(tx *Tx) (err error) {
+		tx.SetMeta(Meta{Author: batos.Person, AuthorName: "ada", Note: "begin"})
+		tree, err = tx.NewTree()
+		must(t, err)
+		for k := range int64(300) {
+			must(t, tx.Tree(tree).Set(i(k*7%300), object.Str(fmt.Sprint("value ", k))))
 		}
-		name = filepath.Join(dir, filepath.FromSlash(name))
-		if err := fsys.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
+		must(t, tx.Tree(tree).Set(&object.Tuple{Items: []object.Value{object.Str("k"), object.Ref(other)}}, object.Bytes("\x00\xff")))
+		r.Holder, err = tx.Create(slots("parent*", object.Ref(other), "file", blob, "m", m, "tree", tree, "c", object.Counter(5),
+			"l", &object.List{Items: []object.Value{object.None{}, object.Bool(true), object.Float(math.Inf(1)), object.BigInt(new(big.Int).Lsh(big.NewInt(3), 90))}},
+			"d", &object.Dict{Entries: []object.Entry{{Key: object.Str("é"), Value: object.Time(1)}}}, "s", &object.Set{Items: []object.Value{i(-300)}},
+			"p", object.Primitive("object.clone")))
+		must(t, err, tx.SetName("holder", r.Holder))
+		return nil
+	})
+	for n := range int64(20) {
+		update(t, im, func(tx *Tx) error { return tx.SetSlot(other, "n", i(n)) })
+	}
+	update(t, im, func(tx *Tx) error { return tx.Delete(gone) })
+
+	update(t, im, func(tx *Tx) error {
+		must(t, tx.SetSlot(other, "n", i(100)))
+		return tx.SetSlot(r.Holder, "m", &object.Method{Selector: "m", Source: "def m(self):\n    return 2\n", Author: batos.Person, Version: 2})
+	})
+	_, err = im.Pack(t.Context(), PackOptions{Before: im.LastTID()})
+	must(t, err)
+	update(t, im, func(tx *Tx) error { return tx.SetSlot(other, "n", i(101)) })
+	_, err = im.Backup(t.Context(), "/backup")
+	must(t, err)
+	update(t, im, func(tx *Tx) error {
+		_, err := tx.Tree(tree).Delete(i(3))
+		return err
+	})
+	last := im.LastTID()
+
+	for _, at := range []batos.TID{last - 1, last} {
+		r.Moments = append(r.Moments, moment{at, textOf(t, im, at)})
+	}
+	must(t, im.Close())
+	for _, dir := range []string{"/image", "/backup"} {
+		collect(t, disk, dir, r.Files)
+	}
+	for name := range r.Files {
+		if strings.HasSuffix(filepath.Dir(name), "blob") && !strings.HasSuffix(name, ".sums") {
+			r.Files[name] = nil // its content is in Blob
 		}
-		if err := vfs.WriteFile(fsys, name, content, 0o600); err != nil {
-			t.Fatal(err)
+	}
+	b, err := json.MarshalIndent(r, "", " ")
+	must(t, err)
+	must(t, os.MkdirAll("testdata/formats", 0o755), os.WriteFile(filepath.Join("testdata/formats", name+".json"), append(b, '\n'), 0o644))
+}
+
+// collect reads the files under a folder of disk.
+func collect(t *testing.T, disk vfs.FS, dir string, into map[string][]byte) {
+	names, err := disk.ReadDir(dir)
+	must(t, err)
+	for _, n := range names {
+		name := filepath.Join(dir, n)
+		if info, err := disk.Stat(name); err == nil && info.IsDir() {
+			collect(t, disk, name, into)
+			continue
+		}
+		b, err := vfs.ReadFile(disk, name)
+		must(t, err)
+		into[name] = b
+	}
+}
+
+// TestFormatsOfReleases opens what every format that there was looks like, with
+// its index and without, and restores its backup.
+func TestFormatsOfReleases(t *testing.T) {
+	if name := os.Getenv("BATOS_WRITE_FORMAT"); name != "" {
+		writeRelic(t, name)
+	}
+	names, err := filepath.Glob("testdata/formats/*.json")
+	must(t, err)
+	if len(names) == 0 {
+		t.Fatal("there are no formats to open")
+	}
+	for _, name := range names {
+		for _, way := range []string{"as it is", "without its index", "from its backup"} {
+			t.Run(filepath.Base(name)+" "+way, func(t *testing.T) {
+				text, err := os.ReadFile(name)
+				must(t, err)
+				var r relic
+				must(t, json.Unmarshal(text, &r))
+				disk := vfs.NewMem()
+				for _, file := range slices.Sorted(maps.Keys(r.Files)) {
+					b := r.Files[file]
+					if strings.HasSuffix(filepath.Dir(file), "blob") && !strings.HasSuffix(file, ".sums") {
+						b = []byte(r.content())
+					}
+					must(t, disk.MkdirAll(filepath.Dir(file), 0o700), vfs.WriteFile(disk, file, b, 0o600))
+				}
+				dir, moments := "/image", r.Moments
+				switch way {
+				case "without its index":
+					must(t, disk.Remove("/image/live_image.fs.index"))
+				case "from its backup":
+					dir, moments = "/restored", moments[:1]
+					_, err := Restore(t.Context(), "/backup", dir, 0, Options{FS: disk})
+					must(t, err)
+				}
+				im, err := Open(t.Context(), dir, Options{FS: disk})
+				must(t, err)
+				defer im.Close()
+				for _, m := range moments {
+					if got := textOf(t, im, m.TID); !maps.Equal(got, m.Text) {
+						t.Errorf("as of %v: %v\nwant %v", m.TID, got, m.Text)
+					}
+				}
+				for _, p := range problems(t, im) {
+					if IsDamage(p) {
+						t.Errorf("verify: %v", p)
+					}
+				}
+				view(t, im, func(tx *Tx) error {
+					v, _, err := tx.Slot(r.Holder, "file")
+					must(t, err)
+					b, err := im.OpenBlob(t.Context(), v.(object.Blob))
+					must(t, err)
+					content, err := io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+					if err != nil || string(content) != r.content() {
+						t.Errorf("the blob has %d bytes, %v", len(content), err)
+					}
+					return b.Close()
+				})
+				update(t, im, func(tx *Tx) error { return tx.SetSlot(r.Holder, "new", i(1)) })
+			})
 		}
 	}
 }

@@ -177,3 +177,44 @@ func TestBlobsOfVersion2(t *testing.T) {
 		t.Fatalf("an altered blob reads with %v", err)
 	}
 }
+
+// TestBlobChunksStandAlone: what was altered in one chunk is refused there, and
+// the others read as they are.
+func TestBlobChunksStandAlone(t *testing.T) {
+	disk := vfs.NewMem()
+	s, err := Open(t.Context(), disk, "/image", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	data := make([]byte, 4*chunk+10)
+	_, _ = rand.NewChaCha8([32]byte{7}).Read(data)
+	h, _ := blobFrom(t, s, bytes.NewReader(data))
+	if _, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: 1, Blobs: []store.BlobHash{h}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for bad := range 5 {
+		altered := bytes.Clone(data)
+		altered[bad*chunk+9] ^= 0x10
+		if err := vfs.WriteFile(disk, s.blobs.file(h), altered, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.OpenBlob(t.Context(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			p := make([]byte, min(chunk, len(data)-i*chunk))
+			_, err := b.ReadAt(p, int64(i)*chunk)
+			if i == bad && batos.CodeOf(err) != batos.Corrupt || i != bad && (err != nil || !bytes.Equal(p, data[i*chunk:i*chunk+len(p)])) {
+				t.Errorf("chunk %d is altered; chunk %d reads with %v", bad, i, err)
+			}
+		}
+		if err := b.Verify(t.Context()); batos.CodeOf(err) != batos.Corrupt {
+			t.Errorf("chunk %d is altered; verifying answers %v", bad, err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
