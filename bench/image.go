@@ -558,7 +558,7 @@ func packs(ctx context.Context, dir string, emit func(Figure)) error {
 	if err != nil {
 		return err
 	}
-	copied, err := copyFiles(where, filepath.Join(dir, "copy"))
+	copied, err := copyFiles(where, filepath.Join(dir, "copy"), size)
 	if err != nil {
 		return err
 	}
@@ -600,9 +600,9 @@ func packs(ctx context.Context, dir string, emit func(Figure)) error {
 	return nil
 }
 
-// copyFiles copies an image's log with one sync for each file, and gives
-// seconds.
-func copyFiles(from, to string) (float64, error) {
+// copyFiles copies that many bytes of an image's log, the space that is reserved
+// behind them left out, with one sync for each file, and gives seconds.
+func copyFiles(from, to string, size int64) (float64, error) {
 	log, err := segments(from)
 	if err != nil {
 		return 0, err
@@ -613,7 +613,9 @@ func copyFiles(from, to string) (float64, error) {
 	}
 	began := time.Now()
 	for i, f := range log.files {
-		if err := plainCopy(io.NewSectionReader(f, 0, log.sizes[i]), filepath.Join(to, fmt.Sprint(i))); err != nil {
+		part := min(log.sizes[i], size)
+		size -= part
+		if err := plainCopy(io.NewSectionReader(f, 0, part), filepath.Join(to, fmt.Sprint(i))); err != nil {
 			return 0, err
 		}
 	}

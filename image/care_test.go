@@ -373,6 +373,13 @@ func TestImportRefuses(t *testing.T) {
 		"syntax":          {func(t *testing.T, dir string) { edit(t, file, "a = 1", "a = 1)", dir) }, batos.Invalid},
 		"another oid":     {func(t *testing.T, dir string) { edit(t, file, oid.String(), "0x77", dir) }, batos.Invalid},
 		"a path":          {func(t *testing.T, dir string) { edit(t, exportIndex, file, "../"+file, dir) }, batos.Invalid},
+		"one oid twice": {func(t *testing.T, dir string) {
+			b, err := os.ReadFile(filepath.Join(dir, file))
+			must(t, err)
+			again := "records/" + oid.String() + ".star"
+			must(t, os.WriteFile(filepath.Join(dir, again), b, 0o600))
+			edit(t, exportIndex, file, file+"\nobject "+oid.String()+" "+again, dir)
+		}, batos.Invalid},
 		"a missing file":  {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, file))) }, batos.NotFound},
 		"an altered blob": {func(t *testing.T, dir string) { edit(t, blobFile, "content", "CONTENT", dir) }, batos.Corrupt},
 		"a newer format":  {func(t *testing.T, dir string) { edit(t, exportIndex, exportHead+" 1", exportHead+" 2", dir) }, batos.NewerFormat},

@@ -120,24 +120,25 @@ func (in *importer) read(lines exportLines) error {
 		_, _ = sum.Write(part[:]) // as above
 		t := &textReader{name: l.name, s: string(text)}
 		var oid batos.OID
+		var s *object.State
+		var entries []object.Entry
 		if l.what == "object" {
-			var s *object.State
-			if oid, s, err = t.object(); err == nil {
-				in.objects[oid] = s
-			}
+			oid, s, err = t.object()
 		} else {
-			var entries []object.Entry
-			if oid, entries, err = t.tree(); err == nil {
-				in.trees[oid] = entries
-			}
+			oid, entries, err = t.tree()
 		}
+		_, isTree := in.trees[oid]
 		switch {
 		case err != nil:
 			in.fault(err)
 		case oid.String() != l.id:
 			in.fault(batos.Errorf(batos.Invalid, "%s says it is %s", l.name, oid))
-		case in.objects[oid] != nil && in.trees[oid] != nil:
-			in.fault(batos.Errorf(batos.Invalid, "%s is both an object and a tree", oid))
+		case in.objects[oid] != nil || isTree:
+			in.fault(batos.Errorf(batos.Invalid, "%s: another file says that it is %s, too", l.name, oid))
+		case s != nil:
+			in.objects[oid] = s
+		default:
+			in.trees[oid] = entries
 		}
 	}
 	in.report.Author = "import:" + hex.EncodeToString(sum.Sum(nil)[:6])
