@@ -252,6 +252,21 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		if pos == list[i].base { // the index ends where a segment begins
 			pos += segmentHeader
 		}
+		if list[i].packed == nil {
+			got, err := s.scan(ctx, list[i], pos)
+			if err != nil {
+				return err
+			}
+			if got.n > 0 {
+				batch = got.batch
+			}
+			pos = got.end
+			s.recovery.Replayed += int64(got.n)
+			if i+1 < len(list) && pos == list[i+1].base {
+				continue
+			}
+			break
+		}
 		h, _, err := s.apply(&r, list[i], pos)
 		if errors.Is(err, errEnd) && i+1 < len(list) {
 			pos = list[i].packed.end
