@@ -188,3 +188,76 @@ func ExampleTx_Changes() {
 	}
 	// Output: 0x1 balance 10 → 7
 }
+
+// A backup is taken while the image is in use, and restored to any moment.
+func ExampleRestore() {
+	im, done := openTemp()
+	defer done()
+	ctx := context.Background()
+
+	var page batos.OID
+	first := must(im.Update(ctx, func(tx *image.Tx) (err error) {
+		page, err = tx.Create(object.NewState(object.Open, batos.Person, object.Slot{Name: "text", Value: object.Str("right")}))
+		return err
+	}))
+	must(im.Update(ctx, func(tx *image.Tx) error { return tx.SetSlot(page, "text", object.Str("wrong")) }))
+	dir := must(os.MkdirTemp("", "backup"))
+	defer os.RemoveAll(dir)
+	must(im.Backup(ctx, filepath.Join(dir, "safe"))) // again later: only what is new
+
+	must(image.Restore(ctx, filepath.Join(dir, "safe"), filepath.Join(dir, "restored"), first, image.Options{}))
+	old := must(image.Open(ctx, filepath.Join(dir, "restored"), image.Options{}))
+	defer old.Close()
+	check(old.View(ctx, func(tx *image.Tx) error {
+		text, _, err := tx.Slot(page, "text")
+		fmt.Println(object.Text(text, 20))
+		return err
+	}))
+	// Output: "right"
+}
+
+// Pack gives back the space of a past that nobody needs.
+func ExampleImage_Pack() {
+	im, done := openTemp()
+	defer done()
+	ctx := context.Background()
+
+	oid := batos.OID(0)
+	must(im.Update(ctx, func(tx *image.Tx) (err error) {
+		oid, err = tx.Create(object.NewState(object.Open, batos.Person, object.Slot{Name: "n", Value: object.NewInt(0)}))
+		return err
+	}))
+	for n := range int64(10) {
+		must(im.Update(ctx, func(tx *image.Tx) error { return tx.SetSlot(oid, "n", object.NewInt(n+1)) }))
+	}
+	would := must(im.Pack(ctx, image.PackOptions{Before: im.LastTID(), DryRun: true}))
+	did := must(im.Pack(ctx, image.PackOptions{Before: im.LastTID()}))
+	fmt.Println(would.Revisions, did.Revisions)
+	// Output: 10 10
+}
+
+// A branch is a scratch world that is merged or discarded.
+func ExampleImage_Branch() {
+	im, done := openTemp()
+	defer done()
+	ctx := context.Background()
+
+	var lamp batos.OID
+	must(im.Update(ctx, func(tx *image.Tx) (err error) {
+		lamp, err = tx.Create(object.NewState(object.Open, batos.Person, object.Slot{Name: "on", Value: object.Bool(false)}))
+		return err
+	}))
+	b := must(im.Branch(ctx, 0))
+	check(b.Update(func(tx *image.Tx) error { return tx.SetSlot(lamp, "on", object.Bool(true)) }))
+	show := func(tx *image.Tx) error {
+		on, _, err := tx.Slot(lamp, "on")
+		fmt.Println(object.Text(on, 20))
+		return err
+	}
+	check(im.View(ctx, show))
+	must(b.Merge(ctx, image.Meta{Author: batos.Person, Note: "let there be light"}))
+	check(im.View(ctx, show))
+	// Output:
+	// False
+	// True
+}
