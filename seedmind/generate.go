@@ -27,7 +27,7 @@ type Generator struct {
 	displays []*Family // those of them that show something
 	held     func(Meaning) bool
 	strict   bool // no words put in or left out
-	standard bool // tests are of the standard objects
+	grown    bool // the personas' work as their adapters learn it
 }
 
 // Parts of the training, of 100 examples.

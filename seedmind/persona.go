@@ -34,8 +34,8 @@ func (g *Generator) work(r *rand.Rand, kind mind.Kind) Sample {
 			return s
 		}
 		answer := roleAnswer
-		if g.standard && kind == mind.Tests {
-			answer = standardTest
+		if g.grown {
+			answer = grownAnswer
 		}
 		var ok bool
 		if s.Answer, ok = answer(r, kind, s); ok {

@@ -51,7 +51,7 @@ type RoleExamples struct {
 // that of the model's own training, nor of a held-out set.
 func NewRoleExamples(c *Corpus, tok *mind.SeedTokenizer, role Role, seed uint64, longest int) *RoleExamples {
 	gen := NewGenerator(c, seed)
-	gen.standard = true
+	gen.grown = true
 	return &RoleExamples{Examples{gen: gen, tok: tok, max: longest}, role}
 }
 
@@ -78,7 +78,7 @@ type RoleSet struct {
 // phrases that are held out, half with objects that are.
 func NewRoleSet(c *Corpus, tok *mind.SeedTokenizer, role Role, n int, seed uint64) *RoleSet {
 	seen, held := NewGenerator(c, seed), NewGenerator(c, seed)
-	seen.standard, held.standard = true, true
+	seen.grown, held.grown = true, true
 	held.held = func(m Meaning) bool { return !m.Held || heldCell(m.Family) }
 	r := rand.New(rand.NewPCG(seed, 0x0b5e55ed))
 	set := &RoleSet{tok: tok}
@@ -243,12 +243,21 @@ type AdapterRecipe struct {
 	BF16                                      bool
 }
 
-// StandardAdapter is the recipe of the shipped adapters.
-func StandardAdapter() AdapterRecipe {
-	return AdapterRecipe{
+// StandardAdapter is the recipe of a shipped adapter. BRICK's work is what the
+// model can do already, so his goes gently; ALFRED's is the hardest.
+func StandardAdapter(persona string) AdapterRecipe {
+	r := AdapterRecipe{
 		Seed: 1001, Rank: 8, Alpha: 16, Steps: 300, BatchTokens: 1536, RowTokens: 128, HeadTokens: 896,
-		LR: 4e-3, FinalLR: 2e-4, Warmup: 20, BF16: true,
+		LR: 4e-3, FinalLR: 1e-4, Warmup: 20, BF16: true,
 	}
+	switch persona {
+	case "BRICK":
+		r.LR = 2e-3
+	case "ALFRED":
+		r.Rank, r.Alpha, r.LR, r.Steps = 16, 32, 8e-3, 600
+		r.Targets = []string{"attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
+	}
+	return r
 }
 
 func (r AdapterRecipe) String() string {

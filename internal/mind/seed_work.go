@@ -39,7 +39,8 @@ func (s Seed) NeedsAdapter(kind Kind) bool { return !s.Serves(kind) && PersonaOf
 
 // work puts the names back into an answer that is no method. What comes out is
 //
-//	plan          {"facets": ["slots", "arguments"], "reads": [slot…], "changes": [slot…]}
+//	plan          {"facets": ["slots", "arguments"], "reads": [slot…], "changes": [slot…], "answers": type}, the type
+//	              being number, text, flag, list, dict, view, nothing or any
 //	requirements  [{"slot": name, "fact": "count", "view": "number"}…]: "fact" is missing where it is the slot's
 //	              value, "sum" or "largest" else; the view "title" wants the slot's text as title; of a table
 //	              of records "columns" lists the fields

@@ -86,23 +86,34 @@ func forgeAdapter(r seedmind.AdapterRecipe, model, work string, threads int) for
 
 // adapters trains the personas' adapters. A run that was stopped goes on.
 func adapters(ctx context.Context, args []string) error {
-	recipe := seedmind.StandardAdapter()
 	var r roleFlags
 	work, targets := ".build/seedmind/adapters", ""
-	lr := float64(recipe.LR)
+	steps, rank, lr := 0, 0, 0.0
 	if err := flags("adapters", args, func(f *flag.FlagSet) {
 		r.define(f)
 		f.StringVar(&work, "work", work, "folder of the checkpoints")
-		f.IntVar(&recipe.Steps, "steps", recipe.Steps, "steps in all")
-		f.IntVar(&recipe.Rank, "rank", recipe.Rank, "inner length of the adapters' matrices")
-		f.Float64Var(&lr, "lr", lr, "peak learning rate")
-		f.StringVar(&targets, "targets", "", "matrices to change, separated by commas; all if empty")
+		f.IntVar(&steps, "steps", 0, "steps in all, instead of the recipe's")
+		f.IntVar(&rank, "rank", 0, "inner length of the adapters' matrices, instead of the recipe's")
+		f.Float64Var(&lr, "lr", 0, "peak learning rate, instead of the recipe's")
+		f.StringVar(&targets, "targets", "", "matrices to change, separated by commas, instead of the recipe's")
 	}); err != nil {
 		return err
 	}
-	recipe.LR, recipe.Alpha = float32(lr), 2*float32(recipe.Rank)
-	if targets != "" {
-		recipe.Targets = strings.Split(targets, ",")
+	recipeOf := func(persona string) seedmind.AdapterRecipe {
+		r := seedmind.StandardAdapter(persona)
+		if steps > 0 {
+			r.Steps = steps
+		}
+		if rank > 0 {
+			r.Rank, r.Alpha = rank, 2*float32(rank)
+		}
+		if lr > 0 {
+			r.LR = float32(lr)
+		}
+		if targets != "" {
+			r.Targets = strings.Split(targets, ",")
+		}
+		return r
 	}
 	roles, err := r.personas()
 	if err != nil {
@@ -121,6 +132,7 @@ func adapters(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, role := range roles {
+		recipe := recipeOf(role.Persona)
 		dir := filepath.Join(work, strings.ToLower(role.Persona))
 		examples := seedmind.NewRoleExamples(c, profile.Tokenizer(), role, recipe.Seed, recipe.RowTokens)
 		mean, shown := 0.0, time.Time{}
@@ -218,7 +230,7 @@ func adaptersEval(ctx context.Context, args []string) error {
 		}
 		minds = append(minds, m)
 	}
-	recipe := seedmind.StandardAdapter()
+	recipe := seedmind.StandardAdapter("")
 	fmt.Printf("%-8s", "")
 	for _, role := range roles {
 		fmt.Printf("  %-22s", role.Persona+"'s work")

@@ -4,10 +4,70 @@ import (
 	"context"
 	"math/rand/v2"
 	"regexp"
+	"strings"
 
 	"batos/internal/mind"
 	"batos/object"
 )
+
+// The base model learns a little of every persona's work. What the adapters
+// learn is more than that: a plan that also says what the method answers, and
+// tests on standard objects.
+
+// grownAnswer is [roleAnswer] as an adapter learns it.
+func grownAnswer(r *rand.Rand, kind mind.Kind, s Sample) (string, bool) {
+	switch kind {
+	case mind.Plan:
+		return grownPlan(r, s)
+	case mind.Tests:
+		return standardTest(s)
+	}
+	return roleAnswer(r, kind, s)
+}
+
+// grownPlan is a plan that ends with the type of the method's answer, as it is
+// on a few states: "number", "text", "flag", "list", "dict", "view" (a
+// layout), "nothing" or, if it differs, "any".
+func grownPlan(r *rand.Rand, s Sample) (string, bool) {
+	ref, err := newReference(s)
+	if err != nil {
+		return "", false
+	}
+	answers := ""
+	for range 3 {
+		c, ok := ref.draw(context.Background(), states{r: r})
+		if !ok {
+			return "", false
+		}
+		t := answerType(c.want)
+		if answers != "" && answers != t {
+			t = "any"
+		}
+		answers = t
+	}
+	return strings.TrimSuffix(plan(s), "}") + `, "answers": "` + answers + `"}`, true
+}
+
+func answerType(v object.Value) string {
+	switch v := v.(type) {
+	case object.Int, object.Float:
+		return "number"
+	case object.Str:
+		return "text"
+	case object.Bool:
+		return "flag"
+	case *object.List, *object.Tuple:
+		return "list"
+	case *object.Dict:
+		if len(v.Entries) > 0 && v.Entries[0].Key == object.Value(object.Str("view")) {
+			return "view"
+		}
+		return "dict"
+	case object.None:
+		return "nothing"
+	}
+	return "any"
+}
 
 // A test of ALFRED's is a call on standard objects: the same for every method
 // of the same types. There is nothing to choose, so all of a small model goes
@@ -16,7 +76,7 @@ import (
 
 // standardTest is the test of a method; the answer is false where there is
 // none, as for a method that raises on the standard objects.
-func standardTest(_ *rand.Rand, _ mind.Kind, s Sample) (string, bool) {
+func standardTest(s Sample) (string, bool) {
 	used, ok := testable(s)
 	if !ok {
 		return "", false
