@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"batos/internal/guardian":      6,
 	"batos/internal/memory":        6,
 	"batos/internal/exec":          6,
+	"batos/internal/proof":         6,
 	"batos/internal/quarantine":    7,
 	"batos/internal/forge":         7,
 	"batos/seedmind":               8,

@@ -16,6 +16,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/pprof"
+
+	"batos/internal/kernel"
+	"batos/internal/mind/llama"
+	"batos/internal/quarantine"
 )
 
 // Figure is one measured number. A Bar of zero has no bar: the figure is
@@ -86,9 +90,22 @@ var suites = []suite{
 	{"image.blob", blobs},
 	{"bridge", bridges},
 	{"mission", missions},
+	{"mutation", planted},
 }
 
 func main() {
+	if len(os.Args) > 1 { // the engine and trials start this program again
+		switch os.Args[1] {
+		case "engine":
+			if err := llama.Serve(); err != nil {
+				fmt.Fprintln(os.Stderr, "bench: "+err.Error())
+				os.Exit(1)
+			}
+			return
+		case quarantine.Command:
+			os.Exit(quarantine.ChildMain(kernel.RegisterForTrials))
+		}
+	}
 	only := flag.String("only", ".", "run suites whose name matches")
 	profile := flag.String("cpuprofile", "", "write a profile of the processor to this file")
 	flag.Parse()

@@ -23,6 +23,8 @@ type Problem struct {
 	// on many states and says what is wrong, or "".
 	trial func(*method.Program) error
 	check func(*method.Program) string
+	// reference is the right method of a generated problem, else nil.
+	reference *reference
 }
 
 // gate does what stands between a mind's answer and its installation: the
@@ -205,6 +207,7 @@ func (c *Corpus) named(r *rand.Rand, s Sample) (Problem, bool) {
 	if err != nil {
 		return p, false
 	}
+	p.reference = ref
 	drawSeed := r.Uint64()
 	first, ok := ref.draw(context.Background(), states{r: rand.New(rand.NewPCG(drawSeed, 1))})
 	if !ok {

@@ -18,6 +18,7 @@ type docket struct {
 	Key        string // joins equal missions, see missionKey
 	Receiver   batos.OID
 	Selector   batos.Selector
+	Args       []byte // of the first message that was not understood, encoded
 	Waiting    []batos.MessageID
 	State      string // "open", "pending" (approval), "complete", "failed", "cancelled"
 	Began      object.Time
@@ -82,6 +83,9 @@ func (d *docket) state() *object.State {
 		{Name: "verdicts", Value: verdicts},
 		{Name: "installed", Value: object.NewInt(d.Installed)},
 	}
+	if len(d.Args) > 0 {
+		s = append(s, object.Slot{Name: "args", Value: object.Bytes(d.Args)})
+	}
 	if d.Lift != 0 {
 		s = append(s, object.Slot{Name: "lift", Value: object.Ref(d.Lift)})
 	}
@@ -118,6 +122,8 @@ func loadDocket(tx *image.Tx, oid batos.OID) (*docket, error) {
 		Selector: batos.Selector(strOf(get("selector"))), State: strOf(get("state")), Lift: refOf(get("lift")),
 		Tokens: intOf(get("tokens")), Prompted: intOf(get("prompt_tokens")), Trials: intOf(get("trials")), Installed: intOf(get("installed")),
 	}
+	args, _ := get("args").(object.Bytes)
+	d.Args = []byte(args)
 	superseded, _ := get("superseded").(object.Bool)
 	d.Superseded = bool(superseded)
 	d.Began, _ = get("began").(object.Time)

@@ -37,6 +37,7 @@ type verdict struct {
 	Fingerprint [32]byte // of what the trial would have changed
 	Reads       [32]byte // digest of what it read
 	Effects     []exec.Effect
+	Checked     []string // what it was held against beside the message, in words
 }
 
 func (v *verdict) state() *object.State {
@@ -53,6 +54,9 @@ func (v *verdict) state() *object.State {
 		{Name: "fingerprint", Value: object.Bytes(v.Fingerprint[:])},
 		{Name: "reads", Value: object.Bytes(v.Reads[:])},
 		{Name: "effects", Value: journalValue(v.Effects)},
+	}
+	if len(v.Checked) > 0 {
+		s = append(s, object.Slot{Name: "checked", Value: strList(v.Checked)})
 	}
 	if v.Answer != nil {
 		s = append(s, object.Slot{Name: "answer", Value: v.Answer})
@@ -75,6 +79,7 @@ func loadVerdict(tx *image.Tx, oid batos.OID) (*verdict, error) {
 	v := &verdict{OID: oid, Docket: refOf(get("docket")), Receiver: refOf(get("receiver")), Selector: batos.Selector(strOf(get("selector"))), Message: batos.MessageID(strOf(get("message"))), Answer: get("answer")}
 	ok, _ := get("ok").(object.Bool)
 	v.OK = bool(ok)
+	v.Checked = stringsOf(get("checked"))
 	partial, _ := get("partial").(object.Bool)
 	v.Partial = bool(partial)
 	if v.Snapshot, err = batos.ParseTID(strOf(get("snapshot"))); err != nil {
@@ -138,7 +143,7 @@ func (k *Kernel) primAudit(c *exec.Call) (object.Value, error) {
 	return verdictDict(auditOf(strOf(c.Args()[1]), d.Selector), nil, 0), nil
 }
 
-func verdictDict(err error, answer object.Value, verdict batos.OID) *object.Dict {
+func verdictDict(err error, answer object.Value, verdict batos.OID, checked ...string) *object.Dict {
 	d := new(dict)
 	if err != nil {
 		e := asError(err, batos.Refused)
@@ -149,7 +154,7 @@ func verdictDict(err error, answer object.Value, verdict batos.OID) *object.Dict
 	if answer == nil {
 		answer = object.None{}
 	}
-	return d.str("answer", object.Text(answer, 400)).ref("verdict", verdict).set("checks", &object.List{}).value()
+	return d.str("answer", object.Text(answer, 400)).ref("verdict", verdict).set("checks", strList(checked)).value()
 }
 
 // primTrial: try_(cycle, source, expectations) has the source tried and
@@ -169,6 +174,10 @@ func (k *Kernel) primTrial(c *exec.Call) (object.Value, error) {
 	}
 	return c.Effect(exec.EffectTrial, false, args.value())
 }
+
+// maxTried bounds how many of the messages that wait are tried before the
+// install. Each takes a process of its own.
+const maxTried = 8
 
 // trial runs the candidate on every message that waits for it, one after the
 // other, each in a fresh child process over one snapshot. It holds if it
@@ -209,14 +218,28 @@ func (k *Kernel) trial(ctx context.Context, f *flight, args object.Value, seq in
 	if len(waiting) == 0 {
 		return nil, nil, batos.Errorf(batos.Cancelled, "nobody waits for the mission any more")
 	}
+	plan, err := k.planOf(ctx, snap, d, expectationsOf(in.get("expectations")))
+	if err != nil {
+		return nil, nil, err
+	}
 	var verdicts []*verdict
 	for i, rec := range waiting {
-		v, err := k.tryOne(ctx, f, snap, d, rec, source)
+		if i == maxTried {
+			break // the rest go on after the install, as if they had come then
+		}
+		probed := plan
+		if i > 0 {
+			probed = nil
+		}
+		v, err := k.tryOne(ctx, f, snap, d, rec, source, probed)
 		if err != nil {
 			return nil, nil, err
 		}
 		v.OID = batos.DeriveOID("verdict", fmt.Sprintf("%s/%d/%d", f.rec.ID, seq, i))
 		verdicts = append(verdicts, v)
+		if i == 0 && !v.OK {
+			break // nothing will be installed
+		}
 	}
 	book := func(tx *image.Tx) error {
 		d, err := loadDocket(tx, docketOID(cycle))
@@ -235,9 +258,9 @@ func (k *Kernel) trial(ctx context.Context, f *flight, args object.Value, seq in
 	}
 	first := verdicts[0]
 	if first.Err != nil {
-		return verdictDict(first.Err, nil, first.OID), book, nil
+		return verdictDict(first.Err, nil, first.OID, first.Checked...), book, nil
 	}
-	return verdictDict(nil, first.Answer, first.OID), book, nil
+	return verdictDict(nil, first.Answer, first.OID, first.Checked...), book, nil
 }
 
 // needsApproval reports whether a person must agree to an install: generated

@@ -144,7 +144,7 @@ func (k *Kernel) begin(ctx context.Context, tx *image.Tx, f *flight, missing *me
 	if cycle == 0 {
 		return nil, nil, batos.Errorf(batos.MissionFailed, "the orchestrator did not answer with a mission")
 	}
-	d := &docket{Cycle: cycle, Key: key, Receiver: missing.Receiver, Selector: missing.Selector, State: "open", Began: k.now()}
+	d := &docket{Cycle: cycle, Key: key, Receiver: missing.Receiver, Selector: missing.Selector, State: "open", Began: k.now(), Args: codec.EncodeArgs(missing.Args, missing.Kwargs)}
 	doc := object.Ref(docketOID(cycle))
 	if err := tx.Tree(k.roots.open).Set(object.Str(key), doc); err != nil {
 		return nil, nil, err

@@ -5,6 +5,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/codec"
 	"batos/object"
 )
 
@@ -58,6 +59,10 @@ func (k *Kernel) sample(tx *image.Tx, f *flight, rec *record) {
 			after = append(after, object.Entry{Key: object.Str(s.Name), Value: orNone(s.After)})
 		}
 	}
+	state, err := stateBefore(tx, rec.Target, before)
+	if err != nil {
+		return
+	}
 	sp := tx.Savepoint()
 	oid, err := tx.Create(object.NewState(object.Sealed, batos.Genesis,
 		object.Slot{Name: "kind", Value: object.Str("sample")},
@@ -66,6 +71,7 @@ func (k *Kernel) sample(tx *image.Tx, f *flight, rec *record) {
 		object.Slot{Name: "selector", Value: object.Str(rec.Selector)},
 		object.Slot{Name: "version", Value: object.NewInt(int64(m.Version))},
 		object.Slot{Name: "args", Value: object.Bytes(rec.Args)},
+		object.Slot{Name: "state", Value: state},
 		object.Slot{Name: "before", Value: &object.Dict{Entries: before}},
 		object.Slot{Name: "after", Value: &object.Dict{Entries: after}},
 		object.Slot{Name: "value", Value: orNone(rec.Value)},
@@ -77,6 +83,30 @@ func (k *Kernel) sample(tx *image.Tx, f *flight, rec *record) {
 	if err != nil {
 		tx.Rollback(sp)
 	}
+}
+
+// maxSampled bounds the state that a sample keeps, in bytes.
+const maxSampled = 16 << 10
+
+// stateBefore is what the object's data slots held before the change; None if
+// that is too much to keep.
+func stateBefore(tx *image.Tx, oid batos.OID, before []object.Entry) (object.Value, error) {
+	slots, err := dataSlots(tx, oid)
+	if err != nil {
+		return nil, err
+	}
+	d := new(dict)
+	for _, s := range slots {
+		v := s.Value
+		if was := fieldsOf(&object.Dict{Entries: before}).get(s.Name); was != nil {
+			v = was
+		}
+		d.set(s.Name, v)
+	}
+	if len(codec.EncodeValue(d.value())) > maxSampled {
+		return object.None{}, nil
+	}
+	return d.value(), nil
 }
 
 func orNone(v object.Value) object.Value {

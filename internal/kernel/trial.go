@@ -13,12 +13,12 @@ import (
 
 // tryOne tries the source on one waiting message. Inferences that the message
 // asks for come out of its own lineage's budget, and go into the journal that
-// it keeps for its run in earnest.
-func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *docket, rec *record, source string) (*verdict, error) {
+// it keeps for its run in earnest. Plan, if not nil, is what is probed besides.
+func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *docket, rec *record, source string, plan *trialPlan) (*verdict, error) {
 	if k.config.Trial == nil {
 		return nil, batos.Errorf(batos.Offline, "this kernel was started without a way to try methods")
 	}
-	got, err := k.config.Trial.Trial(ctx, quarantine.Request{
+	req := quarantine.Request{
 		Snapshot: snap,
 		Run: exec.Request{
 			Message: rec.Message, Journal: rec.Journal, Lineage: f.ledger.have(),
@@ -32,7 +32,11 @@ func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *
 			return v, err
 		},
 		Clock: k.clock,
-	})
+	}
+	if plan != nil {
+		plan.request(&req)
+	}
+	got, err := k.config.Trial.Trial(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +55,11 @@ func (k *Kernel) tryOne(ctx context.Context, f *flight, snap store.Snapshot, d *
 		v.OK, v.Partial, v.Err = true, true, nil
 	default:
 		v.Err = notKnown(d, m)
+	}
+	if v.OK && !v.Partial && plan != nil {
+		if v.Checked, v.Err = plan.judge(&got); v.Err != nil {
+			v.OK = false
+		}
 	}
 	if !v.OK && v.Err == nil {
 		v.Err = batos.Errorf(batos.Refused, "the trial did not end")

@@ -119,6 +119,9 @@ func (a *asker) try(j *job, register []func(*exec.Runner)) (*report, error) {
 			for _, m := range out.Outbox {
 				rep.Outbox = append(rep.Outbox, later{Target: uint64(m.Target), Selector: string(m.Selector), Args: m.Args})
 			}
+			if err := a.probeAll(j, rep, register); err != nil {
+				return nil, err
+			}
 		}
 		tx.Abort()
 		return rep, nil

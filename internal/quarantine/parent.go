@@ -105,6 +105,12 @@ func (v *Verdict) fill(rep *report) *stopped {
 		if v.Fingerprint, err = Fingerprint(v.Changes, v.Outbox); err != nil {
 			return garbled(err)
 		}
+		if v.Probed, err = probedIn(rep.Probed); err != nil {
+			return garbled(err)
+		}
+		if v.Second, err = probedIn(rep.Second); err != nil {
+			return garbled(err)
+		}
 		v.OK = true
 	case exec.NotUnderstood:
 		if v.Missing == nil {
@@ -168,6 +174,7 @@ func (s *session) converse() (*report, *stopped) {
 		Limits: s.trials.config.Limits, Snapshot: uint64(s.req.Snapshot.TID()),
 		Message: r.Message, Journal: effectsOut(r.Journal), Lineage: r.Lineage,
 		Receiver: uint64(r.Candidate.OID), Selector: string(r.Candidate.Selector), Source: r.Candidate.Source,
+		Probes: probesOut(s.req.Probes), Second: s.req.Second, Watch: s.req.Watch,
 	})
 	if errors.Is(err, errTooLong) {
 		s.fault = batos.Errorf(batos.Limit, "a message with its journal of more than %d MiB can't be tried", maxSaid>>20)

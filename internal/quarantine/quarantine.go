@@ -113,6 +113,29 @@ type Request struct {
 	Effect func(ctx context.Context, w *exec.WantedEffect) (object.Value, error)
 	// Clock is the time that the message sees; nil: time.Now.
 	Clock func() time.Time
+	// Probes are calls of the candidate by itself, on states near to that of
+	// the message, tried in the same child once the message came to its end.
+	// Second, if not "", is another method that is tried in the same probes.
+	// Watch names the slots of the receiver that are looked at afterwards.
+	Probes []Probe
+	Second string
+	Watch  []string
+}
+
+// Probe is one call of the candidate: what slots of its receiver hold, and
+// the arguments. Effects are refused in it.
+type Probe struct {
+	Slots  []object.Slot
+	Args   []object.Value
+	Kwargs []object.Slot
+}
+
+// Probed is what came of a probe.
+type Probed struct {
+	Err       *batos.Error // nil: it came to its end
+	Value     object.Value
+	After     []object.Value // of the watched slots, None where there is none
+	Elsewhere string         // what else it would have changed, in words, or ""
 }
 
 // Verdict is what came of a trial.
@@ -142,6 +165,9 @@ type Verdict struct {
 	// Effects is the whole journal to keep for the live run; empty if Stopped.
 	Effects []exec.Effect
 	Usage   exec.Usage
+	// Probed and Second are what came of the probes, in order. There may be
+	// fewer than were asked for: all together are bounded.
+	Probed, Second []Probed
 	// Snapshot is the commit that the trial saw, Bound the hash of what the
 	// verdict is about: see [Bind].
 	Snapshot batos.TID

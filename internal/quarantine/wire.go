@@ -51,6 +51,27 @@ type job struct {
 	Receiver    uint64
 	Selector    string
 	Source      string
+	// Probes are tried after a message that came to its end: the candidate,
+	// then Second if it is not "", on states and arguments near to its own.
+	Probes []probe
+	Second string
+	Watch  []string // data slots of the receiver that are looked at afterwards
+}
+
+// probe is a call of the candidate by itself: slots of the receiver to set
+// before, and the arguments.
+type probe struct {
+	Names  []string
+	Values [][]byte
+	Args   []byte
+}
+
+// probed is what came of one probe.
+type probed struct {
+	Err       failure
+	Value     []byte
+	After     [][]byte // of the watched slots; nil where there is none
+	Elsewhere string   // what else it changed, or ""
 }
 
 type get struct {
@@ -87,6 +108,8 @@ type report struct {
 	Reads   [32]byte
 	Journal []effect
 	Usage   exec.Usage
+	Probed  []probed // by the candidate
+	Second  []probed // by the other source
 }
 
 type later struct {
