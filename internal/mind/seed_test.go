@@ -220,7 +220,7 @@ func TestSingular(t *testing.T) {
 func TestSeedKnownWords(t *testing.T) {
 	lex := lexicon{words: wordSet("find remove capitalize color prize previous next")}
 	for w, want := range map[string]string{
-		"find": "find", "finds": "find", "spot": "find", "spots": "find", "demolish": "remove", "capitalise": "capitalize",
+		"find": "find", "finds": "find", "detect": "find", "detects": "find", "demolish": "remove", "capitalise": "capitalize",
 		"colour": "color", "colours": "color", "prize": "prize", "prior": "previous", "upcoming": "next", "frobnicate": "", "commence": "",
 	} {
 		if got, _ := lex.known(w); got != want {
