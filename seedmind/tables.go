@@ -1,6 +1,7 @@
 package seedmind
 
 import (
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -82,7 +83,79 @@ func (c *Corpus) Tables() mind.SeedTables {
 		t.Things = append(t.Things, w)
 	}
 	slices.Sort(t.Things)
+	methods, err := mind.PackSeedMethods(c.methods(), t.Words)
+	if err != nil {
+		panic(err) // the words are those of the phrases
+	}
+	t.Methods = methods
 	return t
+}
+
+// methods lists every method of the corpus with the words of its phrases, for
+// every type of slot and argument.
+func (c *Corpus) methods() []mind.SeedMethod {
+	var out []mind.SeedMethod
+	for _, f := range c.Families {
+		words := f.words()
+		if f.all != nil {
+			p := mind.SeedPrompt{Slots: []mind.SeedSlot{{Type: mind.SeedStr}, {Type: mind.SeedInt}}}
+			body := f.body(p, binding{})
+			key, all := mind.SeedTextOfAll(p, body)
+			if !all {
+				key = mind.SeedMethodKey(p, body)
+			}
+			out = append(out, mind.SeedMethod{Key: key, Words: words})
+			continue
+		}
+		for _, form := range f.forms() {
+			var p mind.SeedPrompt
+			var b binding
+			fields := 0
+			for i, spec := range form {
+				b.slots[i] = i
+				slot := mind.SeedSlot{Type: spec.Type}
+				for _, field := range spec.Fields {
+					slot.Fields = append(slot.Fields, mind.SeedField{Type: field.Type})
+					b.fields[field.letter()] = fields
+					fields++
+				}
+				p.Slots = append(p.Slots, slot)
+			}
+			for _, p.Args = range f.argTypes(form) {
+				out = append(out, mind.SeedMethod{Key: mind.SeedMethodKey(p, f.body(p, b)), Words: words})
+			}
+		}
+	}
+	return out
+}
+
+// forms are the family's forms, one without slots if it has none.
+func (f *Family) forms() []Form {
+	if len(f.Forms) == 0 {
+		return []Form{{}}
+	}
+	return f.Forms
+}
+
+// words lists the words of the family's phrases, and those that may stand in
+// any phrase.
+func (f *Family) words() []string {
+	seen := map[string]bool{}
+	for _, w := range putIn {
+		seen[w] = true
+	}
+	for _, l := range f.Lines {
+		for _, place := range l {
+			for _, choice := range place {
+				for _, w := range choice {
+					if isWord(w) {
+						seen[w] = true
+					}
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // wordParts let the tokenizer write words that it does not know whole in

@@ -1,6 +1,7 @@
 package seedmind
 
 import (
+	"slices"
 	"testing"
 
 	"batos/internal/mind"
@@ -39,4 +40,38 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	t.Logf("%v, prompt %.1f, answer %.1f, longest %d, over 128: %d of %d", tok, float64(prompts)/n, float64(answers)/n, longest, over, n)
+}
+
+// Every example is of a method that the table has, by words that it has.
+func TestMethodsOfTheCorpus(t *testing.T) {
+	c := loaded(t)
+	said := map[uint32]map[string]bool{}
+	for _, m := range c.methods() {
+		if said[m.Key] == nil {
+			said[m.Key] = map[string]bool{}
+		}
+		for _, w := range m.Words {
+			said[m.Key][w] = true
+		}
+	}
+	g := NewGenerator(c, 8)
+	for i := range 4000 {
+		s := g.Sample(i)
+		if s.Refuse || s.Kind != mind.Method {
+			continue
+		}
+		words, ok := said[mind.SeedMethodKey(s.Prompt, s.Answer)]
+		if key, all := mind.SeedTextOfAll(s.Prompt, s.Answer); all && !ok {
+			words, ok = said[key]
+		}
+		if !ok {
+			t.Errorf("no entry for the answer to\n%s%s", s.Prompt.Text(), s.Answer)
+			continue
+		}
+		for _, w := range s.Prompt.Words {
+			if w[0] >= 'a' && w[0] <= 'z' && !words[w] && !slices.Contains(c.Things, w) {
+				t.Errorf("%q is not among the words of\n%s%s", w, s.Prompt.Text(), s.Answer)
+			}
+		}
+	}
 }

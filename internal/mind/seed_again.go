@@ -4,33 +4,47 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"batos"
 )
 
 // A model that knows what a prompt means answers the same when the prompt is
 // put another way: with a slot more that has nothing to do with it, with a
 // word that people put in without meaning anything. Where it answers
-// otherwise, it guessed.
+// otherwise, it guessed. So it is asked in several ways, and of what it was
+// taught (see seedMethods) it says what has the most probability behind it.
 
 // seedAgain is a prompt that means the same as another one.
 type seedAgain struct {
 	prompt SeedPrompt
-	shift  int // by how much the numbers of its slots are higher
+	extra  int // number of the slot put in, -1: none
 }
 
 // again lists other prompts that mean the same as p.
 func (p SeedPrompt) again() []seedAgain {
 	var out []seedAgain
-	if t, ok := p.strangeType(); ok && len(p.Slots) < SeedMaxSlots {
+	t, ok := p.strangeType()
+	ok = ok && len(p.Slots) < SeedMaxSlots
+	if ok {
 		q := SeedPrompt{Slots: append([]SeedSlot{{Type: t}}, p.Slots...), Args: p.Args}
 		for _, w := range p.Words {
 			q.Words = append(q.Words, shiftAliases(w, 1))
 		}
-		out = append(out, seedAgain{q, 1})
+		out = append(out, seedAgain{q, 0})
 	}
 	if len(p.Words) < SeedMaxWords {
 		q := p
 		q.Words = append(slices.Clone(p.Words), "please")
-		out = append(out, seedAgain{prompt: q})
+		out = append(out, seedAgain{q, -1})
+		if len(p.Words) > 0 {
+			q.Words = slices.Insert(slices.Clone(p.Words), 1, "now")
+			out = append(out, seedAgain{q, -1})
+		}
+	}
+	if ok {
+		q := p
+		q.Slots = append(slices.Clone(p.Slots), SeedSlot{Type: t})
+		out = append(out, seedAgain{q, len(p.Slots)})
 	}
 	return out
 }
@@ -64,26 +78,92 @@ func shiftAliases(text string, by int) string {
 	return b.String()
 }
 
-// agreed is how sure the model is of its answer, the text body, over all the
-// ways in which it was asked: the mean of the probabilities that it gave to
-// this answer, 0 where it gave another. asked and agreed count the ways beside
-// the first.
-func (s Seed) agreed(n *seedNames, body string, r *Result) (confidence float64, asked, agreed int) {
-	sum := sureness(r.Logprobs)
-	again := n.prompt.again()
-	for i := range min(len(again), len(r.Again)) {
-		other, shift := &r.Again[i], again[i].shift
-		text, err := s.tok.Decode(other.Tokens)
-		if err == nil && shift > 0 && (strings.Contains(text, "$0") || strings.Contains(text, "%0")) {
-			continue // it shows every slot, also the one put in
-		}
-		asked++
-		if err == nil && other.Stop == StopEnd && shiftAliases(text, -shift) == body {
-			agreed++
-			sum += sureness(other.Logprobs)
+// election is what came of asking in several ways.
+type election struct {
+	body          string  // the answer with the most probability behind it
+	confidence    float64 // the mean of the probabilities that it got, 0 where another was given
+	asked, agreed int     // ways that count, and those that gave this answer
+}
+
+// elect reads the answers to all ways in which the model was asked. Only what
+// could be installed is a candidate; if there is none, the error, refused, says
+// what is wrong with the first answer.
+func (s Seed) elect(n *seedNames, sel batos.Selector, r *Result) (election, error) {
+	type candidate struct {
+		sum  float64
+		ways int
+	}
+	e := election{asked: 1}
+	votes := map[string]candidate{}
+	vote := func(text string, logprobs []float32) {
+		c := votes[text]
+		c.sum, c.ways = c.sum+sureness(logprobs), c.ways+1
+		votes[text] = c
+		if e.body == "" || c.sum > votes[e.body].sum {
+			e.body = text
 		}
 	}
-	return sum / float64(1+asked), asked, agreed
+	text, err := s.answer(n, sel, r)
+	if err == nil {
+		vote(text, r.Logprobs)
+	}
+	again := n.prompt.again()
+	for i := range min(len(again), len(r.Again)) {
+		other, extra := &r.Again[i], again[i].extra
+		text, bad := s.tok.Decode(other.Tokens)
+		if bad == nil && extra >= 0 && (hasAlias(text, '$', extra) || hasAlias(text, '%', extra)) {
+			continue // it shows every slot, also the one put in
+		}
+		e.asked++
+		if bad != nil || other.Stop != StopEnd {
+			continue
+		}
+		if extra == 0 {
+			text = shiftAliases(text, -1)
+		}
+		if s.objection(n, sel, text) == nil {
+			vote(text, other.Logprobs)
+		}
+	}
+	if len(votes) == 0 {
+		return e, err
+	}
+	e.confidence, e.agreed = votes[e.body].sum/float64(e.asked), votes[e.body].ways
+	return e, nil
+}
+
+// answer is the text of a method that could be installed, or why r is none.
+func (s Seed) answer(n *seedNames, sel batos.Selector, r *Result) (string, error) {
+	if len(r.Tokens) > 0 && r.Tokens[0] == SeedRefuse {
+		return "", batos.Errorf(batos.Refused, "I don't know how to %s with %s", sel, n.shape())
+	}
+	if r.Stop != StopEnd {
+		return "", batos.Errorf(batos.Refused, "I don't know how to %s: the answer had no end", sel)
+	}
+	text, err := s.tok.Decode(r.Tokens)
+	if err != nil {
+		return "", err
+	}
+	return text, s.objection(n, sel, text)
+}
+
+// objection is why a method must not be installed whatever the model thinks of
+// it, or nil.
+func (s Seed) objection(n *seedNames, sel batos.Selector, body string) error {
+	if _, err := n.source(sel, body); err != nil {
+		return err
+	}
+	if left := n.leftOut(body); left != "" {
+		return batos.Errorf(batos.Refused, "I don't know how to %s: my best idea makes no use of %s, which the message names", sel, left)
+	}
+	strange, novel := s.methods.strange(n.prompt, body)
+	switch {
+	case novel:
+		return batos.Errorf(batos.Refused, "I don't know how to %s with %s: my best idea is no method that I learned", sel, n.shape())
+	case len(strange) > 0:
+		return batos.Errorf(batos.Refused, "I don't know how to %s with %s: I know no such method that people call %s", sel, n.shape(), quoteAll(strange))
+	}
+	return nil
 }
 
 // leftOut names what the message names and the answer does not use: a slot, a

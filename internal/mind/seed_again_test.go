@@ -15,10 +15,10 @@ func TestSeedAgain(t *testing.T) {
 		Words: []string{"add", "$1'", "and", "$0"}, Args: []SeedType{SeedStr},
 	}
 	again := p.again()
-	if len(again) != 2 {
-		t.Fatalf("%d other prompts, want 2", len(again))
-	}
-	for i, want := range []string{"$0:obj$1:int$2:[str]\n_add$2'_and$1(str)\n", "$0:int$1:[str]\n_add$1'_and$0_please(str)\n"} {
+	for i, want := range []string{
+		"$0:obj$1:int$2:[str]\n_add$2'_and$1(str)\n", "$0:int$1:[str]\n_add$1'_and$0_please(str)\n",
+		"$0:int$1:[str]\n_add_now$1'_and$0(str)\n", "$0:int$1:[str]$2:obj\n_add$1'_and$0(str)\n",
+	} {
 		if got := again[i].prompt.Text(); got != want {
 			t.Errorf("prompt %d is %q, want %q", i, got, want)
 		}
@@ -54,11 +54,13 @@ func TestSeedDoubt(t *testing.T) {
 		"surer the other ways": {answer(body, 0.6), []Result{answer(shifted, 0.99), answer(body, 0.99)}, 0.86, false, ""},
 		"one differs":          {answer(body, 0.9), []Result{answer(shifted, 0.9), answer(other, 0.9)}, 0.6, true, ""},
 		"one refuses":          {answer(body, 0.9), []Result{answer(shifted, 0.9), {Tokens: []int32{SeedRefuse}, Stop: StopEnd}}, 0.6, true, ""},
-		"both differ":          {answer(body, 0.9), []Result{answer("return $1 - a", 0.9), answer(other, 0.9)}, 0, false, batos.Refused},
+		"the others agree":     {answer(other, 0.9), []Result{answer(shifted, 0.9), answer(body, 0.9)}, 0.6, true, ""},
+		"all differ":           {answer(body, 0.9), []Result{answer("return $1 - a", 0.9), answer("return $0 * a", 0.9)}, 0, false, batos.Refused},
+		"only one is good":     {answer("return a", 0.9), []Result{answer(shifted, 0.9), answer("return $0 + a", 0.9)}, 0.6, true, ""},
 		"the stranger is used": {answer(body, 0.9), []Result{answer("return $0 + $1 + a", 0.9), answer(body, 0.9)}, 0.9, false, ""},
 		"middling sure":        {answer(body, 0.7), nil, 0.7, true, ""},
-		"slot left out":        {answer("return a", 0.9), nil, 0.9, false, batos.Invalid},
-		"argument left out":    {answer("return $0", 0.9), nil, 0.9, false, batos.Invalid},
+		"slot left out":        {answer("return a", 0.9), nil, 0, false, batos.Refused},
+		"argument left out":    {answer("return $0", 0.9), nil, 0, false, batos.Refused},
 	} {
 		c.first.Again = c.again
 		a, err := s.Read(task, &c.first)

@@ -30,6 +30,7 @@ type SeedTables struct {
 	// MinConfidence is the probability of a whole answer below which it is
 	// refused, SureConfidence that from which on it needs no person to look at
 	// it (0: the same), both as calibrated on held-out examples.
+	Methods        string  `json:"methods,omitempty"` // what it was taught, see [PackSeedMethods]
 	MinConfidence  float64 `json:"min_confidence"`
 	SureConfidence float64 `json:"sure_confidence,omitempty"`
 }
@@ -41,6 +42,7 @@ type SeedTables struct {
 type Seed struct {
 	tok                           *SeedTokenizer
 	lex                           lexicon
+	methods                       seedMethods
 	minConfidence, sureConfidence float64
 }
 
@@ -89,7 +91,11 @@ func NewSeed(t SeedTables) (*Seed, error) {
 	for _, w := range t.Things {
 		lex.things[w] = true
 	}
-	return Seed{tok: tok, lex: lex}.WithBounds(t.MinConfidence, t.SureConfidence), nil
+	methods, err := unpackSeedMethods(t.Methods, t.Words)
+	if err != nil {
+		return nil, err
+	}
+	return Seed{tok: tok, lex: lex, methods: methods}.WithBounds(t.MinConfidence, t.SureConfidence), nil
 }
 
 // Name is "seed".
@@ -172,48 +178,46 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 	return r, nil
 }
 
-// Read puts the names back. It refuses when the model said that it does not
-// know how, when its answer is cut or unreadable, and when the probability of
-// a method, over all the ways in which it was asked for, is below the bound
-// that the model carries. A method between that bound and the one from which
-// on the model is sure comes with a doubt; one that leaves out what the
-// message names is invalid. The other kinds of work have no such bounds.
+// Read puts the names back. Of the answers that the model gave, asked in
+// several ways, it takes the one with the most probability behind it. It
+// refuses when none is a method that the model was taught, or none by the words
+// of the message, or none that uses all that the message names, and when the
+// mean probability is below the bound that the model carries. A method between
+// that bound and the one from which on the model is sure comes with a doubt.
+// The other kinds of work have no such bounds.
 func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	n, err := s.names(t)
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(r.Tokens) > 0 && r.Tokens[0] == SeedRefuse {
-		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s", t.Selector, n.shape())
-	}
-	if r.Stop != StopEnd {
-		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s: the answer had no end", t.Selector)
-	}
-	body, err := s.tok.Decode(r.Tokens)
-	if err != nil {
-		return Answer{}, err
-	}
 	a := Answer{Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
 	if t.Kind != Method {
+		if r.Stop != StopEnd {
+			return Answer{}, batos.Errorf(batos.Refused, "the work of the kind %q had no end", t.Kind)
+		}
+		body, err := s.tok.Decode(r.Tokens)
+		if err != nil {
+			return Answer{}, err
+		}
 		a.Confidence = sureness(r.Logprobs)
 		a.Source, err = n.work(t.Kind, body)
 		return a, err
 	}
-	asked, agreed := 0, 0
-	a.Confidence, asked, agreed = s.agreed(n, body, r)
-	if a.Source, err = n.source(t.Selector, body); err != nil {
+	e, err := s.elect(n, t.Selector, r)
+	if err != nil {
+		return Answer{}, err
+	}
+	a.Confidence = e.confidence
+	if a.Source, err = n.source(t.Selector, e.body); err != nil {
 		return a, err
 	}
 	if a.Confidence < s.minConfidence {
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
 	}
-	if left := n.leftOut(body); left != "" {
-		return a, batos.Errorf(batos.Invalid, "the method makes no use of %s, which the message names", left)
-	}
 	switch {
 	case a.Confidence >= s.sureConfidence:
-	case agreed < asked:
-		a.Doubt = fmt.Sprintf("asked in %d ways, the model answered the same in %d; it is %.0f %% sure", 1+asked, 1+agreed, 100*a.Confidence)
+	case e.agreed < e.asked:
+		a.Doubt = fmt.Sprintf("asked in %d ways, the model answered the same in %d; it is %.0f %% sure", e.asked, e.agreed, 100*a.Confidence)
 	default:
 		a.Doubt = fmt.Sprintf("the model is only %.0f %% sure", 100*a.Confidence)
 	}
