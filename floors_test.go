@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"batos/internal/mind":          5,
 	"batos/internal/ggml":          5,
 	"batos/internal/mind/llama":    6,
+	"batos/internal/mind/openai":   6,
 	"batos/internal/mind/mindtest": 6,
 	"batos/internal/guardian":      6,
 	"batos/internal/memory":        6,

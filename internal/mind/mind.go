@@ -108,12 +108,17 @@ const (
 
 // Result is a finished generation.
 type Result struct {
-	Text   string  // without the stop string or stop token that ended it
-	Tokens []int32 // as chosen, the ending token left out
+	Text string // without the stop string or stop token that ended it
+	// Tokens are as chosen, the ending token left out. A remote server may
+	// not name them: then each is -1.
+	Tokens []int32
 	// Logprobs has one entry for each of Tokens: the natural logarithm of its
 	// probability in the model's own distribution, before grammar,
-	// temperature and top-p.
-	Logprobs     []float32
+	// temperature and top-p. A remote server may tell none: then it is empty.
+	Logprobs []float32
+	// Loose says that the answer is not of the form that Grammar or Schema
+	// asked for: a remote server could not be held to it.
+	Loose        bool
 	PromptTokens int
 	CachedTokens int // how much of the prompt needed no work
 	Stop         Stop
