@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"batos/internal/mind"
+	"batos/internal/mind/openai"
 	"batos/internal/wire"
 )
 
@@ -46,6 +49,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("USER", "tester")
 			e.Setenv("NOTUTF8", "\xff\xfe")
+			web := httptest.NewServer(http.HandlerFunc(speakOpenAI))
+			e.Defer(web.Close)
+			e.Setenv("REMOTE", web.URL)
 			e.Values[serverKey{}] = new(scriptServer)
 			return nil
 		},
@@ -65,6 +71,48 @@ func TestScripts(t *testing.T) {
 		},
 		RequireUniqueNames: true,
 	})
+}
+
+// remoteKey is the key that the remote mind of the scripts wants to see.
+const remoteKey = "sk-scripted"
+
+// speakOpenAI is a server of OpenAI's protocol whose model is the scripted
+// one.
+func speakOpenAI(w http.ResponseWriter, q *http.Request) {
+	answer := func(status int, v any) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v) // a client that is gone
+	}
+	if q.Header.Get("Authorization") != "Bearer "+remoteKey {
+		answer(401, map[string]any{"error": map[string]any{"message": "Incorrect API key provided"}})
+		return
+	}
+	switch q.URL.Path {
+	case "/v1/models":
+		answer(200, map[string]any{"data": []map[string]any{{"id": "scripted-8b", "owned_by": "system"}}})
+	case "/v1/chat/completions":
+		var in struct {
+			Messages []struct{ Role, Content string }
+		}
+		if err := json.NewDecoder(q.Body).Decode(&in); err != nil {
+			answer(400, map[string]any{"error": err.Error()})
+			return
+		}
+		var r mind.Request
+		for _, m := range in.Messages {
+			r.Chat = append(r.Chat, mind.Turn{Role: mind.Role(m.Role), Text: m.Content})
+		}
+		a := reply(0, r)
+		if a.Err != nil {
+			answer(400, map[string]any{"error": a.Err.Error()})
+			return
+		}
+		answer(200, map[string]any{"model": "scripted-8b", "choices": []map[string]any{
+			{"message": map[string]any{"content": "```python\n" + a.Text + "```"}, "finish_reason": "stop"},
+		}, "usage": map[string]any{"prompt_tokens": 10, "completion_tokens": 20}})
+	default:
+		http.NotFound(w, q)
+	}
 }
 
 func scriptToken(ts *testscript.TestScript, neg bool, args []string) {
@@ -103,7 +151,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := exec.LookPath(with)
 	ts.Check(err)
 	cmd.Path, cmd.Dir = path, ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", holdEnv} {
+	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", holdEnv, openai.KeyEnv} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	out, err := cmd.StdoutPipe()

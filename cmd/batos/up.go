@@ -28,6 +28,7 @@ import (
 	"batos/internal/kernel"
 	"batos/internal/mind"
 	"batos/internal/mind/llama"
+	"batos/internal/mind/openai"
 	"batos/internal/quarantine"
 	"batos/internal/telemetry"
 	"batos/internal/wire"
@@ -64,8 +65,11 @@ var local = brain{
 	source:   modelSource,
 	profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}},
 	open: func(f upFlags) func(context.Context, kernel.Model) (mind.Engine, error) {
-		if f.model == noModel {
+		switch {
+		case f.model == noModel:
 			return nil
+		case remote(f.model):
+			return remoteMind(f)
 		}
 		return func(ctx context.Context, m kernel.Model) (mind.Engine, error) {
 			return llama.Open(ctx, llama.Config{
@@ -85,14 +89,16 @@ func up(app *cli.App, b brain) *cobra.Command {
 		Short: "Awaken an image, or resume it, and serve",
 		Long: "Awaken the image folder if it is new, resume it otherwise, and serve until SIGINT or SIGTERM.\n" +
 			"The first awakening takes the shipped seed model, or the GGUF file given with --model, into the image; later starts\n" +
-			"load it from there. --model none starts without a model: everything but missions works.",
+			"load it from there. --model none starts without a model: everything but missions works.\n" +
+			"--model http://host:port/v1#MODEL asks a server that speaks OpenAI's protocol instead, for as long as it is given;\n" +
+			"the key for it is taken from " + openai.KeyEnv + ".",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), app, b, f) },
 	}
 	c.Flags().StringVar(&f.http, "http", "127.0.0.1:8420", "address of the HTTP door")
 	c.Flags().StringVar(&f.zmq, "zmq", cmp.Or(app.Getenv("BATOS_ZMQ"), "tcp://127.0.0.1:5555"), "address of the ZeroMQ bridge, or none (BATOS_ZMQ)")
 	c.Flags().BoolVar(&f.curve, "zmq-curve", false, "encrypt the bridge by CURVE with the key in the image folder; needed beyond loopback")
-	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, or none")
+	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, http://host:port/v1[#MODEL], or none")
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
@@ -160,7 +166,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
-	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe}
+	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe}
 	metrics, closeTraces, err := observe(ctx, &config)
 	if err != nil {
 		return err
@@ -187,6 +193,8 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	info, offline := k.Core()
 	if offline != nil {
 		say("  %s", offline)
+	} else if server := info.Meta["server"]; server != "" {
+		say("  model %s at %s, context of %d tokens, profile %s", info.ModelID, server, info.ContextTokens, info.Profile)
 	} else {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
@@ -314,10 +322,10 @@ func modelSource(f upFlags) (*kernel.ModelSource, error) {
 	switch {
 	case name == noModel:
 		return nil, nil
+	case remote(name):
+		return nil, openai.Check(name)
 	case name == "":
 		return &kernel.ModelSource{ID: seedmind.ID, Open: seedmind.Open}, nil
-	case strings.Contains(name, "://"):
-		return nil, batos.Errorf(batos.Invalid, "--model %s: only GGUF files are supported, no servers", name)
 	}
 	header, err := gguf.Open(name)
 	if err != nil {

@@ -97,9 +97,12 @@ func (k *Kernel) openCore(ctx context.Context) error {
 		k.core.reason = fmt.Errorf("it was started without a model; start batos up with --model FILE.gguf")
 		return nil
 	}
-	model, err := k.Model(ctx)
-	if err != nil {
-		return err
+	model := &Model{}
+	if !k.config.Remote {
+		var err error
+		if model, err = k.Model(ctx); err != nil {
+			return err
+		}
 	}
 	if model == nil {
 		k.core.reason = fmt.Errorf("the image holds no model; start batos up with --model FILE.gguf")

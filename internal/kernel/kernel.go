@@ -38,6 +38,9 @@ type Config struct {
 	// Mind finds the engine and its profile for the model in the image. Nil
 	// means that the cognitive core is offline.
 	Mind func(ctx context.Context, model Model) (mind.Engine, error)
+	// Remote says that Mind asks a server, so that it needs no model in the
+	// image and is given none.
+	Remote bool
 	// Profiles are the ways to speak to models, by name.
 	Profiles []mind.Profile
 	// Model is imported at the first awakening; nil leaves the image without.

@@ -80,14 +80,9 @@ var (
 // offline (no server there, or one that speaks something else), denied (the
 // key), cancelled and timeout.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
-	u, err := url.Parse(cfg.URL)
-	switch {
-	case err != nil:
-		return nil, batos.Errorf(batos.Invalid, "remote mind: the address is no URL")
-	case u.User != nil:
-		return nil, batos.Errorf(batos.Invalid, "remote mind: the key does not belong into the address; put it into %s", KeyEnv)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "":
-		return nil, batos.Errorf(batos.Invalid, "remote mind: %s is no address like http://host:port/v1#MODEL", u.Redacted())
+	u, err := address(cfg.URL)
+	if err != nil {
+		return nil, err
 	}
 	model := u.Fragment
 	u.Fragment, u.RawFragment = "", ""
@@ -139,6 +134,27 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.info.Meta["server"] = string(e.server.kind)
 	return e, nil
+}
+
+// Check says what is wrong with an address, without asking anybody.
+func Check(addr string) error {
+	_, err := address(addr)
+	return err
+}
+
+func address(addr string) (*url.URL, error) {
+	u, err := url.Parse(addr)
+	switch {
+	case err != nil:
+		return nil, batos.Errorf(batos.Invalid, "remote mind: the address is no URL")
+	case u.User != nil:
+		return nil, batos.Errorf(batos.Invalid, "remote mind: the key does not belong into the address; put it into %s", KeyEnv)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "":
+		return nil, batos.Errorf(batos.Invalid, "remote mind: %s is no address like http://host:port/v1#MODEL", u.Redacted())
+	case strings.HasSuffix(u.Path, ".gguf"):
+		return nil, batos.Errorf(batos.Invalid, "remote mind: %s is a file; fetch it first and name it on this machine", u.Redacted())
+	}
+	return u, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
