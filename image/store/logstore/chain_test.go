@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -215,6 +217,57 @@ func TestBlobChunksStandAlone(t *testing.T) {
 		}
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestLargeBlobFaults makes each write and sync of a blob that is written and
+// hashed at once fail: a full disk costs the blob, anything else poisons the
+// store, and nothing of the blob is ever seen.
+func TestLargeBlobFaults(t *testing.T) {
+	const size = 20*chunk + 5 // two syncs on the way
+	for _, op := range []vfs.Op{vfs.OpWrite, vfs.OpSync} {
+		for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
+			for n := 1; ; n += 3 {
+				disk := vfs.NewFaulty(vfs.NewMem())
+				s, err := Open(t.Context(), disk, "/image", Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := disk.Calls(op)
+				disk.Fail(op, n, false, cause)
+				w, err := s.NewBlob(t.Context())
+				if err == nil {
+					_, err = io.Copy(w, io.LimitReader(zeros{}, size))
+				}
+				if err == nil {
+					_, _, err = w.Seal()
+				}
+				through := disk.Calls(op) < before+n
+				disk.Heal()
+				if through && err != nil || !through && err == nil {
+					t.Fatalf("%s %d with %v: %v", op, n, cause, err)
+				}
+				if !through {
+					if want := map[error]batos.Code{syscall.ENOSPC: batos.Limit, syscall.EIO: batos.StorePoisoned}[cause]; batos.CodeOf(err) != want {
+						t.Errorf("%s %d with %v: %v", op, n, cause, err)
+					}
+					_, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: 1, Data: []byte("x")}}})
+					if (err == nil) != (cause == syscall.ENOSPC) {
+						t.Errorf("%s %d with %v: a commit after it answers %v", op, n, cause, err)
+					}
+					names, _ := disk.ReadDir(s.blobs.dir)
+					for _, name := range names {
+						if !strings.HasSuffix(name, sumsSuffix) && !strings.HasSuffix(name, ".tmp") && !strings.HasPrefix(name, stagePrefix) {
+							t.Errorf("%s %d with %v: %s has its name", op, n, cause, name)
+						}
+					}
+				}
+				_ = s.Close() // of a poisoned store
+				if through {
+					break
+				}
+			}
 		}
 	}
 }
