@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -445,6 +446,24 @@ func TestExportAgainChangesWhatChanged(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(other, "letter"), nil, 0o600))
 	_, err = im.Export(t.Context(), other, 0)
 	wantCode(t, err, batos.Invalid)
+}
+
+func TestExportGoesOn(t *testing.T) {
+	im := open(t)
+	for n := range int64(20) {
+		create(t, im, slots("a", i(n)))
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := im.export(ctx, dir, 0, nil); err == nil {
+		t.Fatal("it was cancelled")
+	}
+	must(t, os.MkdirAll(filepath.Join(dir, "objects"), 0o700), os.MkdirAll(filepath.Join(dir, "blobs"), 0o700))
+	r, err := im.Export(t.Context(), dir, 0)
+	if err != nil || r.Objects != 20 {
+		t.Fatalf("%+v, %v", r, err)
+	}
 }
 
 func TestVerifyTellsWhatAndWhere(t *testing.T) {

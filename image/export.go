@@ -39,6 +39,8 @@ const (
 	exportHead  = "batos export"
 )
 
+var exportFolders = []string{"objects", "records", "trees", "blobs"}
+
 // ExportReport counts what an export or import holds.
 type ExportReport struct {
 	Objects, Trees, Blobs int64
@@ -51,9 +53,21 @@ type ExportReport struct {
 
 // Export writes the image as it was right after at, zero is now, into a folder
 // as text that people read and version control compares. A folder that holds an
-// older export is brought up to date: files of what is gone are removed, files
-// that are none of the export's stay. The image's past is not exported.
-func (im *Image) Export(ctx context.Context, dir string, at batos.TID) (r ExportReport, err error) {
+// older export, or with a part of one that was cut short, is brought up to date:
+// files of what is gone are removed, files that are none of the export's stay. The image's past is not exported.
+func (im *Image) Export(ctx context.Context, dir string, at batos.TID) (ExportReport, error) {
+	return im.export(ctx, dir, at, nil)
+}
+
+// Salvage exports what can still be read of a damaged image as it is now, and
+// calls lost for each object, tree and blob that cannot: a tree of which a page
+// is damaged is lost from there on. What it leaves is an export like any other;
+// an import wants the blobs that its objects refer to.
+func (im *Image) Salvage(ctx context.Context, dir string, lost func(store.Problem)) (ExportReport, error) {
+	return im.export(ctx, dir, 0, lost)
+}
+
+func (im *Image) export(ctx context.Context, dir string, at batos.TID, lost func(store.Problem)) (r ExportReport, err error) {
 	if at == 0 {
 		at = im.store.LastTID()
 	}
@@ -62,7 +76,7 @@ func (im *Image) Export(ctx context.Context, dir string, at batos.TID) (r Export
 		return r, err
 	}
 	defer tx.Abort()
-	e := &exporter{im: im, tx: tx, ctx: ctx, names: map[batos.OID]string{}, blobs: map[store.BlobHash]int64{}, report: &r, files: map[string]bool{}}
+	e := &exporter{im: im, tx: tx, ctx: ctx, names: map[batos.OID]string{}, blobs: map[store.BlobHash]int64{}, report: &r, files: map[string]bool{}, lost: lost}
 	r.At = at
 	if e.root, err = openRoot(dir, true); err != nil {
 		return r, err
@@ -112,6 +126,19 @@ type exporter struct {
 	files  map[string]bool
 	lines  []string // of the index
 	report *ExportReport
+	lost   func(store.Problem) // nil: what cannot be read is an error
+}
+
+// spare reports whether the export goes on without what cannot be read because
+// of err.
+func (e *exporter) spare(err error, p store.Problem, what string) bool {
+	if e.lost == nil || batos.CodeOf(err) != batos.Corrupt {
+		return false
+	}
+	p.Kind = store.Lost
+	p.Text = fmt.Sprintf("%s: %v", what, err)
+	e.lost(p)
+	return true
 }
 
 // begin looks at what the folder has, and makes it ready.
@@ -127,17 +154,22 @@ func (e *exporter) begin() error {
 		if err != nil {
 			return err
 		}
-		there = slices.DeleteFunc(there, func(d fs.DirEntry) bool { return strings.HasPrefix(d.Name(), ".") }) // .git
+		there = slices.DeleteFunc(there, func(d fs.DirEntry) bool {
+			return strings.HasPrefix(d.Name(), ".") || d.IsDir() && slices.Contains(exportFolders, d.Name()) // .git, or an export that was cut short
+		})
 		if len(there) > 0 {
 			return batos.Errorf(batos.Invalid, "the folder %s holds other things than an export; give an empty one", e.root.Name())
 		}
 	}
-	for _, d := range []string{"objects", "records", "trees", "blobs"} {
+	for _, d := range exportFolders {
 		if err := e.root.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	for n, err := range e.tx.Names().Range(nil, nil) {
+		if err != nil && e.lost != nil && batos.CodeOf(err) == batos.Corrupt {
+			break // told of with the tree
+		}
 		if err != nil {
 			return err
 		}
@@ -151,7 +183,7 @@ func (e *exporter) begin() error {
 }
 
 func (e *exporter) all() error {
-	kinds, err := e.im.census(e.ctx, e.report.At)
+	kinds, err := e.census()
 	if err != nil {
 		return err
 	}
@@ -167,6 +199,37 @@ func (e *exporter) all() error {
 		}
 	}
 	return nil
+}
+
+func (e *exporter) census() (map[batos.OID]codec.Kind, error) {
+	lister, ok := e.im.store.(store.Lister)
+	if e.lost == nil || !ok {
+		return e.im.census(e.ctx, e.report.At)
+	}
+	kinds := map[batos.OID]codec.Kind{}
+	for oid, err := range lister.Objects(e.ctx) {
+		if err != nil {
+			return nil, err
+		}
+		r, err := e.tx.snap.Load(e.ctx, oid)
+		var k codec.Kind
+		switch {
+		case batos.CodeOf(err) == batos.NotFound:
+			continue // made since
+		case err == nil:
+			k, err = codec.KindOf(r.Data)
+		}
+		if err != nil {
+			if e.spare(err, store.Problem{OID: oid}, "object "+oid.String()) {
+				continue
+			}
+			return nil, err
+		}
+		if k == codec.KindObject || k == codec.KindTree {
+			kinds[oid] = k
+		}
+	}
+	return kinds, nil
 }
 
 // census gives the kind of every record that existed right after at, pages
@@ -196,6 +259,9 @@ func (im *Image) census(ctx context.Context, at batos.TID) (map[batos.OID]codec.
 
 func (e *exporter) object(oid batos.OID) error {
 	s, err := e.tx.Load(oid)
+	if err != nil && e.spare(err, store.Problem{OID: oid}, "object "+oid.String()) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -234,6 +300,9 @@ func (e *exporter) noteBlobsIn(v object.Value) {
 func (e *exporter) tree(id batos.OID) error {
 	b := appendTreeHead(nil, id)
 	for en, err := range e.tx.Tree(object.Tree(id)).Range(nil, nil) {
+		if err != nil && e.spare(err, store.Problem{OID: id}, "tree "+id.String()+" from a key on") {
+			break
+		}
 		if err != nil {
 			return err
 		}
@@ -307,10 +376,21 @@ func (e *exporter) finish() error {
 func (e *exporter) blob(h store.BlobHash, size int64) error {
 	id := hex.EncodeToString(h[:])
 	name := "blobs/" + id
+	err := e.copyBlob(h, size, name)
+	if err != nil && e.spare(err, store.Problem{Blob: h}, "blob "+id) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	e.files[name] = true
 	e.lines = append(e.lines, fmt.Sprintf("blob %s %s", id, name))
 	e.report.Blobs++
 	e.report.BlobBytes += size
+	return nil
+}
+
+func (e *exporter) copyBlob(h store.BlobHash, size int64, name string) error {
 	if info, err := e.root.Stat(name); err == nil && info.Size() == size {
 		return nil
 	}

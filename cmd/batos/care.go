@@ -98,7 +98,7 @@ func verifyImage(ctx context.Context, app *cli.App, in wire.Care) error {
 		return err
 	}
 	v := r.Verify
-	damaged := batos.Errorf(batos.Corrupt, "%s damaged; restore the image from a backup, or export what can be read", plural(int64(v.Damage), "place is", "places are"))
+	damaged := batos.Errorf(batos.Corrupt, "%s damaged; restore the image from a backup, or export --salvage what can be read", plural(int64(v.Damage), "place is", "places are"))
 	if app.JSON() {
 		if err := app.Print(struct {
 			*wire.VerifyResult
@@ -275,24 +275,46 @@ func imageExport(app *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use: "export FOLDER", Short: "Write the image as text, for reading and for git", Args: cobra.ExactArgs(1),
 		Long: "Write every object as a file of text (methods as they were written), every tree as another, and blobs beside them. A\n" +
-			"folder with an older export is brought up to date. It may run while a server has the image open.",
+			"folder with an older export is brought up to date. It may run while a server has the image open. With --salvage it goes\n" +
+			"on without what is damaged, and lists that: exit status 4 if anything is lost.",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if in.Folder, err = filepath.Abs(args[0]); err != nil {
 				return err
 			}
-			r, err := metered(cmd, app, in)
+			lost := []wire.CareProblem{}
+			r, err := lookAfter(cmd.Context(), app, in, func(e wire.CareEvent) {
+				switch {
+				case e.Problem == nil:
+				case app.JSON():
+					lost = append(lost, *e.Problem)
+				default:
+					app.Line("%s: %s", e.Problem.Kind, e.Problem.Text)
+				}
+			})
 			if err != nil {
 				return err
 			}
 			e := r.Export
+			gone := batos.Errorf(batos.Corrupt, "%s lost; the rest was exported", plural(int64(e.Lost), "thing is", "things are"))
 			if app.JSON() {
-				return app.Print(e)
+				err := app.Print(struct {
+					*wire.ExportResult
+					List []wire.CareProblem `json:"problems"`
+				}{e, lost})
+				if err == nil && e.Lost > 0 {
+					err = cli.Silent(gone)
+				}
+				return err
 			}
 			app.Line("exported %s, %s and %s as of %s", plural(e.Objects, "object", "objects"), plural(e.Trees, "tree", "trees"), plural(e.Blobs, "blob", "blobs"), e.At)
+			if e.Lost > 0 {
+				return gone
+			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&in.At, "at", "", "as of a tid or a time")
+	c.Flags().BoolVar(&in.Salvage, "salvage", false, "go on without what cannot be read any more")
 	return c
 }
 

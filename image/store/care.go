@@ -85,6 +85,7 @@ const (
 	BlobAltered ProblemKind = "blob_altered" // a blob's file holds something else
 	Dangling    ProblemKind = "dangling"     // an object refers to one that does not exist
 	Unreachable ProblemKind = "unreachable"  // no path of references leads from the roots to an object
+	Lost        ProblemKind = "lost"         // an object or blob cannot be read any more
 )
 
 // Problem is one thing that is wrong. What does not apply is zero.
@@ -118,6 +119,13 @@ type BackupReport struct {
 	LogBytes  int64     // copied now
 	Blobs     int       // copied now
 	BlobBytes int64
+}
+
+// Lister knows what exists without reading everything.
+type Lister interface {
+	// Objects yields the objects that exist now, in no order. It needs no
+	// part of the log to be intact.
+	Objects(ctx context.Context) iter.Seq2[batos.OID, error]
 }
 
 // warnFree is the free space below which a disk is low in any case, and

@@ -29,6 +29,9 @@ type Care struct {
 	// Of backup and export: an absolute path on the machine of the server.
 	Folder string `json:"folder,omitempty"`
 	At     string `json:"at,omitempty"` // of export: a tid or a time; "": now
+
+	// Of export: go on without what cannot be read, which are problems.
+	Salvage bool `json:"salvage,omitempty"`
 }
 
 // The verbs of [Care].
@@ -56,7 +59,7 @@ type CareProgress struct {
 	Text  string `json:"text,omitempty"`
 }
 
-// CareProblem is one finding of verify.
+// CareProblem is one finding of verify, or a loss of an export that salvages.
 type CareProblem struct {
 	Kind   string     `json:"kind"`
 	Text   string     `json:"text"`
@@ -168,6 +171,7 @@ type ExportResult struct {
 	Trees     int64  `json:"trees"`
 	Blobs     int64  `json:"blobs"`
 	BlobBytes int64  `json:"blob_bytes"`
+	Lost      int    `json:"lost,omitempty"` // problems
 }
 
 // maxCareLine bounds one line of an answer to [Care], in bytes.

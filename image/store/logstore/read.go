@@ -26,6 +26,23 @@ type snapshot struct {
 
 var _ store.Snapshot = (*snapshot)(nil)
 
+var _ store.Lister = (*Store)(nil)
+
+// Objects implements [store.Lister].
+func (s *Store) Objects(ctx context.Context) iter.Seq2[batos.OID, error] {
+	return func(yield func(batos.OID, error) bool) {
+		for oid, e := range s.idx.entries() {
+			if err := ctx.Err(); err != nil {
+				yield(0, err)
+				return
+			}
+			if e.live() && !yield(oid, nil) {
+				return
+			}
+		}
+	}
+}
+
 // snapshots counts those that are open, and knows what pack did to the past.
 type snapshots struct {
 	mu      sync.Mutex

@@ -51,6 +51,9 @@ func Check(in wire.Care) error {
 		if !filepath.IsAbs(in.Folder) {
 			return batos.Errorf(batos.Invalid, "the folder %.200q is no absolute path", in.Folder)
 		}
+		if in.Salvage && in.At != "" {
+			return batos.Errorf(batos.Invalid, "what is salvaged is as it is now: leave --at out")
+		}
 		_, err := wire.ParseMoment(in.At)
 		return err
 	case wire.CareStats:
@@ -68,17 +71,7 @@ func verify(ctx context.Context, im *image.Image, in wire.Care, tell func(wire.C
 		if err != nil {
 			return nil, err
 		}
-		l := &wire.CareProblem{Kind: string(p.Kind), Text: p.Text, File: p.File, Offset: p.Offset, Damage: image.IsDamage(p)}
-		if p.OID != 0 {
-			l.OID = p.OID.String()
-		}
-		if p.TID != 0 {
-			l.TID = p.TID.String()
-		}
-		if p.Since != 0 {
-			at := p.Since.Time().UTC()
-			l.Since, l.Time = p.Since.String(), &at
-		}
+		l := problem(p)
 		out.Problems++
 		if l.Damage {
 			out.Damage++
@@ -88,6 +81,21 @@ func verify(ctx context.Context, im *image.Image, in wire.Care, tell func(wire.C
 	out.Transactions, out.Revisions = report.Transactions, report.Revisions
 	out.Objects, out.Trees, out.Pages = report.Objects, report.Trees, report.Pages
 	return &wire.CareResult{Verify: out}, nil
+}
+
+func problem(p store.Problem) *wire.CareProblem {
+	l := &wire.CareProblem{Kind: string(p.Kind), Text: p.Text, File: p.File, Offset: p.Offset, Damage: image.IsDamage(p)}
+	if p.OID != 0 {
+		l.OID = p.OID.String()
+	}
+	if p.TID != 0 {
+		l.TID = p.TID.String()
+	}
+	if p.Since != 0 {
+		at := p.Since.Time().UTC()
+		l.Since, l.Time = p.Since.String(), &at
+	}
+	return l
 }
 
 // listDefault is the length of the lists of stats.
@@ -189,11 +197,22 @@ func export(ctx context.Context, im *image.Image, in wire.Care, tell func(wire.C
 	if err != nil {
 		return nil, err
 	}
-	r, err := im.Export(ctx, in.Folder, at)
+	var r image.ExportReport
+	lost := 0
+	if in.Salvage {
+		r, err = im.Salvage(ctx, in.Folder, func(p store.Problem) {
+			lost++
+			tell(wire.CareEvent{Problem: problem(p)})
+		})
+	} else {
+		r, err = im.Export(ctx, in.Folder, at)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &wire.CareResult{Export: &wire.ExportResult{At: r.At.String(), Objects: r.Objects, Trees: r.Trees, Blobs: r.Blobs, BlobBytes: r.BlobBytes}}, nil
+	return &wire.CareResult{Export: &wire.ExportResult{
+		At: r.At.String(), Objects: r.Objects, Trees: r.Trees, Blobs: r.Blobs, BlobBytes: r.BlobBytes, Lost: lost,
+	}}, nil
 }
 
 // names are the root names by object.
