@@ -21,6 +21,9 @@ func engine(app *cli.App) *cobra.Command {
 		Use: "serve", Short: "Serve a model on an inherited socket (batos up starts this itself)", Args: cobra.NoArgs, Hidden: true,
 		RunE: func(*cobra.Command, []string) error { return llama.Serve() },
 	}, &cobra.Command{
+		Use: "quantize IN OUT TYPE", Short: "Rewrite a model with fewer bits (batos model import --quantize does this)", Args: cobra.ExactArgs(3), Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error { return quantize(args[0], args[1], args[2]) },
+	}, &cobra.Command{
 		Use: "install", Short: "Install the pinned engine libraries through npm", Args: cobra.NoArgs,
 		Long: "Install the pinned engine libraries through npm, beside the program. Needs Node.js; nothing else is downloaded.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return install(cmd, app) },

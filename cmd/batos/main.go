@@ -45,7 +45,7 @@ func run(args []string, b brain) int {
 	}
 	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	root := app.Root()
-	root.AddCommand(up(app, b), imageCommands(app), engine(app), forgeCommands(app), doctor(app), version(app))
+	root.AddCommand(up(app, b), imageCommands(app), engine(app), forgeCommands(app), modelCommands(app), doctor(app), version(app))
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -40,6 +40,7 @@ import (
 type upFlags struct {
 	http, zmq        string
 	model, lib       string
+	adapters         string
 	curve            bool
 	threads, context int
 	verbose, quiet   bool
@@ -99,6 +100,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().StringVar(&f.zmq, "zmq", cmp.Or(app.Getenv("BATOS_ZMQ"), "tcp://127.0.0.1:5555"), "address of the ZeroMQ bridge, or none (BATOS_ZMQ)")
 	c.Flags().BoolVar(&f.curve, "zmq-curve", false, "encrypt the bridge by CURVE with the key in the image folder; needed beyond loopback")
 	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, http://host:port/v1[#MODEL], or none")
+	c.Flags().StringVar(&f.adapters, "adapters", stagingFolder, "folder of adapters to take into the image, if it is there")
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
@@ -199,6 +201,11 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		say("  model %s, %d parameters, profile %s", info.ModelID, info.Params, info.Profile)
 	}
 
+	if offline == nil {
+		if err := stageAdapters(ctx, k, f.adapters, say); err != nil {
+			return err
+		}
+	}
 	door := http.New(address, http.Config{Kernel: k, Image: im, Dir: dir, Keys: keys, Release: release, Log: log, Mounts: mounts(k, keys, metrics, log)})
 	served := make(chan error, 2)
 	go func() { served <- door.Serve() }()

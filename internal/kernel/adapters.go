@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"io"
 	"strings"
 
@@ -155,58 +154,57 @@ func (k *Kernel) baseModel(ctx context.Context) (*adapter.Base, string, error) {
 	return base, hex.EncodeToString(m.Blob.Hash[:]), err
 }
 
-// storeAdapter checks and converts an adapter and stores it as blobs. Nothing
-// refers to them yet, so they go again if the import fails.
+// storeAdapter converts an adapter in memory outside Go's heap, checks what
+// came of it, and only then stores it as blobs: what is checked is what will be
+// loaded. Nothing refers to the blobs yet, so they go again if the import
+// fails.
 func (k *Kernel) storeAdapter(ctx context.Context, base *adapter.Base, s AdapterSource) (blob object.Blob, source *object.Blob, info adapter.Info, err error) {
 	whole := io.NewSectionReader(s.Weights, 0, s.Size)
-	if s.Config == nil {
-		if blob, err = k.im.NewBlob(ctx, whole); err != nil {
-			return blob, nil, info, err
-		}
-	} else {
-		c, err := adapter.ReadConfig(s.Config)
-		if err != nil {
-			return blob, nil, info, err
-		}
-		header, err := adapter.ReadSafetensors(s.Weights, s.Size)
-		if err != nil {
-			return blob, nil, info, err
-		}
-		r, w := io.Pipe()
-		go func() {
-			_, err := adapter.Convert(w, base, s.Weights, header, c, []gguf.Entry{{Key: "general.name", Value: gguf.OfText(s.Name)}})
-			_ = w.CloseWithError(err) // never fails
-		}()
-		blob, err = k.im.NewBlob(ctx, r)
-		_ = r.CloseWithError(errors.New("the image takes no more")) // ends the converter if the blob failed
-		if err != nil {
-			return blob, nil, info, err
-		}
-		from, err := k.im.NewBlob(ctx, whole)
-		if err != nil {
-			return blob, nil, info, err
-		}
-		source = &from
-	}
-	// What will be loaded is what is checked.
-	b, err := k.openNew(ctx, blob)
+	file, err := memory.Scratch("import")
 	if err != nil {
 		return blob, nil, info, err
 	}
-	defer b.Close()
-	f, err := gguf.Read(b, b.Size())
+	defer file.Close()
+	if s.Config == nil {
+		_, err = io.Copy(file, whole)
+	} else {
+		err = convertAdapter(file, base, s)
+	}
+	if err != nil {
+		return blob, nil, info, err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return blob, nil, info, err
+	}
+	f, err := gguf.Read(file, size)
 	if err != nil {
 		return blob, nil, info, err
 	}
 	if info, err = adapter.Inspect(f, base); err != nil {
 		return blob, nil, info, err
 	}
-	return blob, source, info, gguf.CheckFinite(f, b)
+	if err := gguf.CheckFinite(f, file); err != nil {
+		return blob, nil, info, err
+	}
+	if blob, err = k.im.NewBlob(ctx, io.NewSectionReader(file, 0, size)); err != nil || s.Config == nil {
+		return blob, nil, info, err
+	}
+	from, err := k.im.NewBlob(ctx, whole)
+	return blob, &from, info, err
 }
 
-// openNew opens a blob that was stored and is not yet part of the image.
-func (k *Kernel) openNew(ctx context.Context, b object.Blob) (memory.Source, error) {
-	return k.im.OpenBlob(ctx, b)
+func convertAdapter(w io.Writer, base *adapter.Base, s AdapterSource) error {
+	c, err := adapter.ReadConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	header, err := adapter.ReadSafetensors(s.Weights, s.Size)
+	if err != nil {
+		return err
+	}
+	_, err = adapter.Convert(w, base, s.Weights, header, c, []gguf.Entry{{Key: "general.name", Value: gguf.OfText(s.Name)}})
+	return err
 }
 
 // repository is pLLM_obj's tree of adapters by name.

@@ -124,7 +124,7 @@ func (k *Kernel) Models(ctx context.Context) ([]StoredModel, error) {
 				continue
 			}
 			m := StoredModel{Name: strOf(e.Key), Hash: hex.EncodeToString(b.Hash[:]), Bytes: b.Size}
-			m.InUse = m.Hash == use
+			m.InUse = m.Hash == use && m.Name == strOf(id)
 			listed = listed || m.InUse
 			out = append(out, m)
 		}

@@ -544,13 +544,22 @@ func (t *Tiers) stage(ctx context.Context, e *entry) error {
 // copyChunk is how much is read at once: whole units of the blobs' hashes.
 const copyChunk = 4 << 20
 
+// Scratch makes an empty file in memory, outside Go's heap, which is gone when
+// it is closed.
+func Scratch(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, batos.Errorf(batos.Limit, "no memory file can be made: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
 // seal makes a memory file of a source and forbids every change of it.
 func seal(ctx context.Context, src Source, hash string) (*os.File, error) {
-	fd, err := unix.MemfdCreate("adapter-"+hash[:min(12, len(hash))], unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := Scratch("adapter-" + hash)
 	if err != nil {
-		return nil, batos.Errorf(batos.Limit, "adapter %.12s: no memory file can be made: %w", hash, err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "adapter-"+hash)
 	size := src.Size()
 	fail := func(err error) (*os.File, error) {
 		_ = f.Close() // the first error is the one to tell
@@ -559,7 +568,7 @@ func seal(ctx context.Context, src Source, hash string) (*os.File, error) {
 	if err := f.Truncate(size); err != nil {
 		return fail(err)
 	}
-	mem, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fail(err)
 	}

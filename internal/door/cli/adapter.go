@@ -12,6 +12,7 @@ import (
 
 	"batos"
 	"batos/internal/wire"
+	"batos/object"
 )
 
 // adapter shows and moves LoRA adapters.
@@ -51,7 +52,7 @@ func (a *App) adapterImport() *cobra.Command {
 					switch {
 					case i.Error != nil:
 						refused = i.Error.Err()
-						a.tellErr("%s: %s", i.File, i.Error.Message)
+						a.tellErr("%s", i.Error.Message)
 					case a.json:
 					case i.Added:
 						a.line("%s %s, rank %d over %d kinds of layers, %s", i.Adapter.OID, i.Adapter.Name, i.Adapter.Rank, len(i.Adapter.Targets), size(i.Adapter.Bytes))
@@ -190,7 +191,9 @@ func (a *App) moveAdapter(ctx context.Context, name, tier string) error {
 func (a *App) model() *cobra.Command {
 	c := &cobra.Command{
 		Use: "model", Short: "Base models that the image holds", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return batos.Errorf(batos.Invalid, "say what: import, list or use") },
+		RunE: func(*cobra.Command, []string) error {
+			return batos.Errorf(batos.Invalid, "say what: import, list or use")
+		},
 	}
 	list := &cobra.Command{
 		Use: "list", Short: "List models", Args: cobra.NoArgs,
@@ -235,27 +238,37 @@ func (a *App) ImportModel(ctx context.Context, path, name string) error {
 		return err
 	}
 	watching, stop := context.WithCancel(ctx)
+	show, end := a.Meter("import")
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		if a.json || !a.terminal() {
-			return
-		}
 		_ = client.Events(watching, 0, func(e wire.Event) error { // only for show
 			if e.Kind == "import" {
-				done, all := number(get(e.Data.Value, "done")), number(get(e.Data.Value, "bytes"))
-				fmt.Fprintf(a.Err, "\r%s of %s (%.0f %%) ", size(done), size(all), 100*float64(done)/float64(max(all, 1)))
+				show(wire.CareProgress{Done: number(get(e.Data.Value, "done")), Total: number(get(e.Data.Value, "bytes"))})
 			}
 			return nil
 		})
-		fmt.Fprint(a.Err, "\r\033[K")
 	}()
 	var m wire.Model
 	err = client.Do(ctx, http.MethodPost, "/models", wire.ImportModel{Path: path, Name: name}, &m)
 	stop()
 	<-told
+	end()
 	if err != nil {
 		return err
 	}
 	return a.done(m, "%s, %s, %s, %d parameters; batos model use %s makes it the one in use", m.Name, size(m.Bytes), m.Architecture, m.Parameters, m.Name)
 }
+
+// number reads a whole number of an event.
+func number(v object.Value) int64 {
+	if i, ok := v.(object.Int); ok {
+		n, _ := i.Int64()
+		return n
+	}
+	return 0
+}
+
+// Model is the command over the models of a running image, for whoever adds
+// commands that need no server.
+func (a *App) Model() *cobra.Command { return a.model() }

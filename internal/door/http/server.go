@@ -158,6 +158,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/v1/tokens", access.Admin, s.tokens)
 	handle("POST /api/v1/tokens", access.Admin, s.giveToken)
 	handle("DELETE /api/v1/tokens/{name}", access.Admin, s.takeToken)
+	s.adapterRoutes(handle)
 	for pattern, h := range s.config.Mounts {
 		m.Handle(pattern, h)
 	}
