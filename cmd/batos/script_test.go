@@ -23,7 +23,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"batos/internal/ggml"
 	"batos/internal/mind"
+	"batos/internal/mind/llama"
 	"batos/internal/mind/openai"
 	"batos/internal/wire"
 )
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("USER", "tester")
+			e.Setenv(llama.LibraryEnv, engineLibrary(t))
 			e.Setenv("NOTUTF8", "\xff\xfe")
 			web := httptest.NewServer(http.HandlerFunc(speakOpenAI))
 			e.Defer(web.Close)
@@ -57,9 +60,13 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers, "tid": scriptTID,
-			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken,
+			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken, "peft": scriptPeft,
 		},
 		Condition: func(cond string) (bool, error) {
+			if cond == "engine" {
+				_, err := os.Stat(filepath.Join(engineLibrary(t), ggml.MainFile))
+				return err == nil, nil
+			}
 			if cond != "disk" {
 				return false, fmt.Errorf("no such condition")
 			}
@@ -126,6 +133,16 @@ func scriptToken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("BATOS_TOKEN", token)
 }
 
+// engineLibrary is the folder where make engine puts the engine's libraries.
+func engineLibrary(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ggml.Dir(root)
+}
+
 type serverKey struct{}
 
 // scriptServer is the server of a script, if it runs.
@@ -151,7 +168,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := exec.LookPath(with)
 	ts.Check(err)
 	cmd.Path, cmd.Dir = path, ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", holdEnv, openai.KeyEnv} {
+	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", holdEnv, openai.KeyEnv, llama.LibraryEnv} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	out, err := cmd.StdoutPipe()
