@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"batos"
+	"batos/internal/mind"
 	"batos/seedmind"
 )
 
@@ -82,7 +83,7 @@ func ask(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	result, err := engine.Generate(ctx, request)
+	result, err := mind.Ask(ctx, engine, request)
 	if err != nil {
 		return err
 	}
@@ -90,6 +91,9 @@ func ask(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s(%.0f %% sure, %d tokens, %s)\n", answer.Source, 100*answer.Confidence, len(result.Tokens), result.Duration)
+	fmt.Printf("%s(%.0f %% sure, %d tokens, %s)\n", answer.Source, 100*answer.Confidence, result.Written(), result.Duration)
+	if answer.Doubt != "" {
+		fmt.Println("a person must approve it:", answer.Doubt)
+	}
 	return nil
 }
