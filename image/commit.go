@@ -1,9 +1,11 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"batos"
 	"batos/image/store"
@@ -43,7 +45,8 @@ func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	if err := tx.meta.check(); err != nil {
 		return 0, err
 	}
-	p := &plan{tx: tx, ctx: ctx, marked: map[batos.OID]bool{}}
+	p := &plan{tx: tx, ctx: ctx, buf: encodeBuffers.Get().(*[]byte)}
+	defer p.release()
 	writes, err := p.make(tx.base, false)
 	switch {
 	case err != nil:
@@ -61,7 +64,7 @@ func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	}
 	p.mark(writes)
 	tx.im.commits.begin()
-	tid, err := tx.im.store.Commit(context.WithoutCancel(ctx), &store.Changes{
+	tid, err := tx.im.store.Commit(ctx, &store.Changes{
 		Meta: tx.meta.encode(), Writes: writes, Reads: tx.reads(writes), Rebase: p.rebase,
 	})
 	p.finish(tid, err)
@@ -83,8 +86,26 @@ type plan struct {
 	spare  []batos.OID // for new pages
 	used   int         // of spare, by the latest write set
 	fixed  bool        // spare cannot grow: the store must not be called
-	result map[batos.OID]*revision
-	marked map[batos.OID]bool // pending in the cache
+	result []result    // of the latest write set
+	marked []batos.OID // pending in the cache: those of the first write set, then others
+	again  bool        // there was more than one write set
+	buf    *[]byte     // of encodeBuffers: what writes consist of
+}
+
+// result is what a record becomes: nil where it ends.
+type result struct {
+	oid batos.OID
+	rev *revision
+}
+
+// encodeBuffers are for the bytes of write sets, of which a store keeps nothing.
+var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func (p *plan) release() {
+	if cap(*p.buf) <= keptBuffer {
+		*p.buf = (*p.buf)[:0]
+		encodeBuffers.Put(p.buf)
+	}
 }
 
 // base is the loader of what the transaction started from.
@@ -98,19 +119,19 @@ func (tx *Tx) base(oid batos.OID) (*revision, error) {
 // make builds the write set over what load shows. With check set it first
 // demands that everything that counts as read is still so.
 func (p *plan) make(load loader, check bool) ([]store.Write, error) {
-	p.result, p.used = map[batos.OID]*revision{}, 0
+	p.result, p.used, p.again = p.result[:0], 0, p.result != nil
 	var writes []store.Write
 	put := func(rev *revision, base batos.TID) error {
-		w, err := rev.encode(base)
+		w, err := rev.encode(base, p.buf)
 		if err == nil {
 			writes = append(writes, w)
-			p.result[rev.oid] = rev
+			p.result = append(p.result, result{rev.oid, rev})
 		}
 		return err
 	}
 	end := func(oid batos.OID, base batos.TID) {
 		writes = append(writes, store.Write{OID: oid, Base: base, Delete: true})
-		p.result[oid] = nil
+		p.result = append(p.result, result{oid, nil})
 	}
 	for _, oid := range sorted(p.tx.objects) {
 		h := p.tx.objects[oid]
@@ -160,9 +181,16 @@ func (p *plan) make(load loader, check bool) ([]store.Write, error) {
 
 // mark makes what is about to be written pending in the cache.
 func (p *plan) mark(writes []store.Write) {
+	var known map[batos.OID]bool
+	if len(p.marked) > 0 {
+		known = make(map[batos.OID]bool, len(p.marked))
+		for _, oid := range p.marked {
+			known[oid] = true
+		}
+	}
 	for i := range writes {
-		if oid := writes[i].OID; !p.marked[oid] {
-			p.marked[oid] = true
+		if oid := writes[i].OID; !known[oid] {
+			p.marked = append(p.marked, oid)
 			p.tx.cache.begin(oid)
 		}
 	}
@@ -173,22 +201,32 @@ func (p *plan) mark(writes []store.Write) {
 // known, and what may have been written stays pending, so that it is always
 // asked of the store, and no OID is used again.
 func (p *plan) finish(tid batos.TID, err error) {
-	if batos.CodeOf(err) == batos.StorePoisoned {
+	if err != nil {
+		if batos.CodeOf(err) == batos.StorePoisoned {
+			return
+		}
+		for _, oid := range p.marked {
+			p.tx.cache.abandon(oid)
+		}
+		p.tx.oids.giveBack(p.spare)
 		return
 	}
-	for oid := range p.marked {
-		if err != nil {
-			p.tx.cache.abandon(oid)
-			continue
+	for _, r := range p.result {
+		if r.rev != nil {
+			r.rev.tid = tid
 		}
-		rev, wrote := p.result[oid]
-		if rev != nil {
-			rev.tid = tid
-		}
-		p.tx.cache.committed(oid, tid, rev, wrote)
+		p.tx.cache.committed(r.oid, tid, r.rev, true)
 	}
-	if err != nil {
-		p.used = 0
+	if p.again { // what only an earlier write set had
+		wrote := make(map[batos.OID]bool, len(p.result))
+		for _, r := range p.result {
+			wrote[r.oid] = true
+		}
+		for _, oid := range p.marked {
+			if !wrote[oid] {
+				p.tx.cache.committed(oid, tid, nil, false)
+			}
+		}
 	}
 	p.tx.oids.giveBack(p.spare[p.used:])
 }
@@ -317,34 +355,60 @@ func (p *plan) rebase(newest store.Newest) ([]store.Write, error) {
 // reads lists the revisions that the transaction depends on and does not
 // itself replace, so that the store can tell at a glance that all is as it was.
 func (tx *Tx) reads(writes []store.Write) []store.Read {
-	written := make(map[batos.OID]bool, len(writes))
-	for i := range writes {
-		written[writes[i].OID] = true
-	}
 	var out []store.Read
+	var many map[batos.OID]bool // of both, where there are many
 	add := func(oid batos.OID, tid batos.TID) {
-		if !written[oid] {
-			written[oid] = true
+		if many == nil && len(writes)+len(out) > fewWrites {
+			many = make(map[batos.OID]bool, 2*(len(writes)+len(out)))
+			for i := range writes {
+				many[writes[i].OID] = true
+			}
+			for i := range out {
+				many[out[i].OID] = true
+			}
+		}
+		known := many[oid]
+		if many == nil {
+			for i := range writes {
+				known = known || writes[i].OID == oid
+			}
+			for i := range out {
+				known = known || out[i].OID == oid
+			}
+		} else {
+			many[oid] = true
+		}
+		if !known {
 			out = append(out, store.Read{OID: oid, TID: tid})
 		}
 	}
-	for _, oid := range sorted(tx.objects) {
-		add(oid, tidOf(tx.objects[oid].base))
+	for oid, h := range tx.objects {
+		add(oid, tidOf(h.base))
 	}
-	for _, id := range sorted(tx.trees) {
-		st := tx.trees[id]
+	for id, st := range tx.trees {
 		if st.readCount {
 			add(id, tidOf(st.base))
 		}
-		for _, oid := range sorted(st.leaves) {
-			add(oid, st.leaves[oid])
+		for oid, tid := range st.leaves {
+			add(oid, tid)
 		}
 	}
+	slices.SortFunc(out, func(a, b store.Read) int { return cmp.Compare(a.OID, b.OID) }) // conflicts name the first
 	return out
 }
 
 func sorted[V any](m map[batos.OID]V) []batos.OID {
-	return slices.Sorted(maps.Keys(m))
+	if len(m) == 0 {
+		return nil
+	}
+	out := make([]batos.OID, 0, len(m))
+	for oid := range m {
+		out = append(out, oid)
+	}
+	if len(out) > 1 {
+		slices.Sort(out)
+	}
+	return out
 }
 
 // validate demands that what the transaction read of an object is so in the

@@ -80,33 +80,36 @@ func decode(r store.Revision) (*revision, error) {
 // sizeInMemory estimates what a record takes when it is decoded.
 func sizeInMemory(data []byte) int64 { return int64(4*len(data)) + 256 }
 
-// encode gives the write that makes v the next revision after base. A page is
-// read back from its bytes, so that what stays in memory holds on to nothing
-// but itself.
-func (v *revision) encode(base batos.TID) (store.Write, error) {
+// encode gives the write that makes v the next revision after base, with its
+// bytes at the end of *buf. A page is read back from its bytes, so that what
+// stays in memory holds on to nothing but itself.
+func (v *revision) encode(base batos.TID, buf *[]byte) (store.Write, error) {
 	w := store.Write{OID: v.oid, Base: base}
+	start := len(*buf)
 	var err error
 	switch {
 	case v.state != nil:
 		v.parents = v.state.AppendParents(v.first[:0])
-		w.Data = codec.EncodeState(v.state)
+		*buf = codec.AppendState(*buf, v.state)
 		w.Refs, w.Blobs = codec.Refs(v.state)
 	case v.root != nil:
-		w.Data = codec.EncodeRoot(*v.root)
+		*buf = codec.AppendRoot(*buf, *v.root)
 		if v.root.Top != 0 {
 			w.Refs = []batos.OID{v.root.Top}
 		}
 	case v.leaf != nil:
-		w.Data = codec.EncodeLeaf(v.leaf)
-		if v.leaf, err = codec.DecodeLeaf(w.Data); err == nil {
+		*buf = codec.AppendLeaf(*buf, v.leaf)
+		if v.leaf, err = codec.DecodeLeaf((*buf)[start:]); err == nil {
 			w.Refs, w.Blobs, err = codec.LeafRefs(v.leaf)
 		}
 	case v.inner != nil:
-		w.Data = codec.EncodeInner(v.inner)
-		if v.inner, err = codec.DecodeInner(w.Data); err == nil {
+		*buf = codec.AppendInner(*buf, v.inner)
+		if v.inner, err = codec.DecodeInner((*buf)[start:]); err == nil {
 			w.Refs = v.inner.Kids
 		}
 	}
+	end := len(*buf)
+	w.Data = (*buf)[start:end:end]
 	v.size = sizeInMemory(w.Data)
 	return w, err
 }

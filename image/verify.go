@@ -154,7 +154,7 @@ func (v *verifier) revision(r store.Revision) {
 	}
 	kind, _ := codec.KindOf(r.Data) // it decoded
 	v.live[r.OID] = kind
-	w, err := rev.encode(0)
+	w, err := rev.encode(0, new([]byte))
 	if err == nil && (!slices.Equal(w.Refs, r.Refs) || !slices.Equal(w.Blobs, r.Blobs)) {
 		err = batos.Errorf(batos.Corrupt, "object %s as of %s refers to other objects than the store has noted", r.OID, r.TID)
 	}

@@ -87,15 +87,17 @@ func body(data []byte, want Kind) (decoder, error) {
 	return decoder{b: data, i: 2}, nil
 }
 
-func header(k Kind, room int) []byte {
-	return append(make([]byte, 0, room+2), byte(k), Version)
-}
+func room(n int) []byte { return make([]byte, 0, n+2) }
+
+func appendHeader(b []byte, k Kind) []byte { return append(b, byte(k), Version) }
 
 // EncodeState gives the record of an object. It encodes whatever it is given;
 // what [object.Check] refuses will not decode.
-func EncodeState(s *object.State) []byte {
-	b := header(KindObject, 64*len(s.Slots())+32)
-	b = appendArray(b, 4)
+func EncodeState(s *object.State) []byte { return AppendState(room(64*len(s.Slots())+32), s) }
+
+// AppendState appends to b what EncodeState gives.
+func AppendState(b []byte, s *object.State) []byte {
+	b = appendArray(appendHeader(b, KindObject), 4)
 	b = appendInt(b, int64(s.Protection))
 	b = appendInt(b, int64(s.Creator))
 	b = appendStr(b, string(s.CreatedBy))

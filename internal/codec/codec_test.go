@@ -251,8 +251,8 @@ func TestRecordHeaders(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"empty": {}, "one byte": {'O'}, "no kind": {'?', 1, 0x90}, "format 0": {'O', 0}, "another kind": EncodeRoot(Root{}),
-		"no creator": append(header(KindObject, 0), 0x94, 0, 9, 0xa0, 0x80), "no protection": append(header(KindObject, 0), 0x94, 9, 0, 0xa0, 0x80),
-		"a slot twice": append(header(KindObject, 0), 0x94, 0, 0, 0xa0, 0x82, 0xa1, 'a', 1, 0xa1, 'a', 1),
+		"no creator": append(appendHeader(nil, KindObject), 0x94, 0, 9, 0xa0, 0x80), "no protection": append(appendHeader(nil, KindObject), 0x94, 9, 0, 0xa0, 0x80),
+		"a slot twice": append(appendHeader(nil, KindObject), 0x94, 0, 0, 0xa0, 0x82, 0xa1, 'a', 1, 0xa1, 'a', 1),
 	} {
 		if _, err := DecodeState(b); batos.CodeOf(err) != batos.Corrupt {
 			t.Errorf("%s: %v", name, err)

@@ -26,8 +26,11 @@ type Inner struct {
 }
 
 // EncodeRoot gives the record of r.
-func EncodeRoot(r Root) []byte {
-	b := appendArray(header(KindTree, 20), 2)
+func EncodeRoot(r Root) []byte { return AppendRoot(room(20), r) }
+
+// AppendRoot appends to b what EncodeRoot gives.
+func AppendRoot(b []byte, r Root) []byte {
+	b = appendArray(appendHeader(b, KindTree), 2)
 	return appendInt(appendUint(b, uint64(r.Top)), r.Count)
 }
 
@@ -46,8 +49,11 @@ func DecodeRoot(data []byte) (Root, error) {
 }
 
 // EncodeLeaf gives the record of l.
-func EncodeLeaf(l *Leaf) []byte {
-	b := appendArray(header(KindLeaf, LeafSize(l.Keys, l.Values)), 2)
+func EncodeLeaf(l *Leaf) []byte { return AppendLeaf(room(LeafSize(l.Keys, l.Values)), l) }
+
+// AppendLeaf appends to b what EncodeLeaf gives.
+func AppendLeaf(b []byte, l *Leaf) []byte {
+	b = appendArray(appendHeader(b, KindLeaf), 2)
 	b = appendUint(b, uint64(l.Tree))
 	b = appendArray(b, 2*len(l.Keys))
 	for i := range l.Keys {
@@ -114,8 +120,11 @@ func (d *decoder) ascending(keys []string, i int) {
 }
 
 // EncodeInner gives the record of p.
-func EncodeInner(p *Inner) []byte {
-	b := appendArray(header(KindInner, InnerSize(p.Keys)), 2)
+func EncodeInner(p *Inner) []byte { return AppendInner(room(InnerSize(p.Keys)), p) }
+
+// AppendInner appends to b what EncodeInner gives.
+func AppendInner(b []byte, p *Inner) []byte {
+	b = appendArray(appendHeader(b, KindInner), 2)
 	b = appendUint(b, uint64(p.Tree))
 	b = appendArray(b, 2*len(p.Keys))
 	for i := range p.Keys {

@@ -35,9 +35,26 @@ type batch struct {
 	txns      []newTxn
 	blobs     []store.BlobHash
 
+	// For those who wait, nil until there is one.
 	lead chan struct{} // one receiver becomes who flushes the batch
 	done chan struct{} // closed once err is final
-	err  error
+
+	err error
+}
+
+// await makes the batch ready for somebody to wait for it; mu is held.
+func (b *batch) await() {
+	if b.done == nil {
+		b.lead, b.done = make(chan struct{}, 1), make(chan struct{})
+	}
+}
+
+// end tells those who wait that err is final; mu is held.
+func (b *batch) end(err error) {
+	b.err = err
+	if b.done != nil {
+		close(b.done)
+	}
 }
 
 type newRevision struct {
@@ -102,8 +119,7 @@ func (s *Store) roll() error {
 		return errClosed
 	}
 	b := s.openBatch(true)
-	leads := !s.flushing
-	s.flushing = true
+	leads := s.leads(b)
 	s.mu.Unlock()
 	s.land(b, leads)
 	return b.err
@@ -185,9 +201,18 @@ func (s *Store) accept(c *store.Changes, ready []prepared) (tid batos.TID, b *ba
 	b = s.room(size)
 	s.tid = max(s.tid+1, batos.TID(max(s.o.Clock().UnixMicro(), 0)))
 	s.append(b, c.Meta, writes, lineages)
-	leads = !s.flushing
-	s.flushing = true
-	return s.tid, b, leads, nil
+	return s.tid, b, s.leads(b), nil
+}
+
+// leads reports whether the caller, who has something in b, has to flush it;
+// otherwise it can wait for it. mu is held.
+func (s *Store) leads(b *batch) bool {
+	if !s.flushing {
+		s.flushing = true
+		return true
+	}
+	b.await()
+	return false
 }
 
 // newest gives the newest accepted revision of an object; mu is held.
@@ -291,8 +316,8 @@ func (s *Store) room(size uint64) *batch {
 
 // openBatch adds a batch to the queue, with a segment of its own if opens.
 func (s *Store) openBatch(opens bool) *batch {
-	b := &batch{buf: s.spare[:0], lead: make(chan struct{}, 1), done: make(chan struct{})}
-	s.spare = nil
+	b := &batch{buf: s.spare.buf[:0], revisions: s.spare.revisions[:0], txns: s.spare.txns[:0]}
+	s.spare = batch{}
 	if opens {
 		b.opensSegment = true
 		s.segBase = s.nextPos
@@ -364,12 +389,11 @@ func (s *Store) flushNext() {
 			return
 		}
 		s.poison(err)
-		b.err = s.poisoned
-		close(b.done)
+		b.end(s.poisoned)
 		return
 	}
 	s.publish(b)
-	close(b.done)
+	b.end(nil)
 	if len(s.queue) > 0 {
 		s.queue[0].lead <- struct{}{}
 		return
@@ -426,9 +450,9 @@ func (s *Store) publish(b *batch) {
 		}
 	}
 	if cap(b.buf) <= maxBatch {
-		s.spare = b.buf
+		s.spare = batch{buf: b.buf, revisions: b.revisions, txns: b.txns}
 	}
-	b.buf = nil
+	b.buf, b.revisions, b.txns = nil, nil, nil
 	s.wake()
 	if !s.indexing && end-s.checkpoint >= s.checkpointAfter() {
 		s.indexing = true
@@ -441,9 +465,9 @@ func (s *Store) publish(b *batch) {
 // been asked for; mu is held by whoever was flushing.
 func (s *Store) refuse(b *batch, why *noRoomError) {
 	err := batos.Errorf(batos.Limit, "the disk is full (%w): nothing was committed; free some space and try again", why.err)
-	for _, b := range append([]*batch{b}, s.queue...) {
-		b.err = err
-		close(b.done)
+	b.end(err)
+	for _, b := range s.queue {
+		b.end(err)
 	}
 	s.nextPos = b.start
 	if last := s.segs.last(); last.base != b.segBase { // its segment was not made
@@ -462,8 +486,7 @@ func (s *Store) poison(err error) {
 		s.poisoned = poisonError(err)
 	}
 	for _, b := range s.queue {
-		b.err = s.poisoned
-		close(b.done)
+		b.end(s.poisoned)
 	}
 	s.queue = nil
 	s.flushing = false

@@ -109,7 +109,7 @@ type Store struct {
 	poisoned    error                    // why nothing more is committed
 	closed      bool                     //
 	changed     chan struct{}            // closed when the state changes; nil: nobody waits
-	spare       []byte                   // a buffer for the next batch
+	spare       batch                    // room for the next one
 	checkpoint  uint64                   // the end of the log at the last index written
 	checkpoints sync.WaitGroup           // the goroutine writing an index, at most one
 	indexing    bool                     // it is running
