@@ -3,6 +3,7 @@ package logstore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"batos"
 	"batos/image/store"
@@ -375,7 +376,7 @@ func (s *Store) raiseNextOID(to batos.OID) {
 func (s *Store) flushNext() {
 	s.mu.Lock()
 	b := s.queue[0]
-	s.queue = s.queue[1:]
+	s.queue = slices.Delete(s.queue, 0, 1)
 	s.mu.Unlock()
 
 	err := s.flush(b)
@@ -398,7 +399,6 @@ func (s *Store) flushNext() {
 		s.queue[0].lead <- struct{}{}
 		return
 	}
-	s.queue = nil
 	s.flushing = false
 	s.idle.Broadcast()
 }
