@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,23 +73,34 @@ func metered(cmd *cobra.Command, app *cli.App, in wire.Care) (*wire.CareResult, 
 
 func imageVerify(app *cli.App) *cobra.Command {
 	in := wire.Care{Verb: wire.CareVerify}
+	all := false
 	c := &cobra.Command{
 		Use: "verify", Short: "Look for damage: what, where, since when", Args: cobra.NoArgs,
 		Long: "Read the whole image, past and blobs included, and say what is wrong. References that lead nowhere and objects that\n" +
 			"nothing leads to are told of, but are no damage. Damage is exit status 4. It may run while a server has the image open.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return verifyImage(cmd.Context(), app, in) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return verifyImage(cmd.Context(), app, in, all) },
 	}
 	c.Flags().BoolVar(&in.SkipBlobs, "skip-blobs", false, "do not read the content of blobs")
+	c.Flags().BoolVar(&all, "all", false, "list everything that is no damage, too, and not only the first of each kind")
 	return c
 }
 
-func verifyImage(ctx context.Context, app *cli.App, in wire.Care) error {
+// harmlessShown is how many findings of a kind that is no damage are listed.
+const harmlessShown = 5
+
+func verifyImage(ctx context.Context, app *cli.App, in wire.Care, all bool) error {
 	found := []wire.CareProblem{}
+	harmless := map[string]int64{}
 	r, err := lookAfter(ctx, app, in, func(e wire.CareEvent) {
-		switch p := e.Problem; {
+		p := e.Problem
+		if p != nil && !p.Damage {
+			harmless[p.Kind]++
+		}
+		switch {
 		case p == nil:
 		case app.JSON():
 			found = append(found, *p)
+		case !p.Damage && !all && harmless[p.Kind] > harmlessShown:
 		case p.Time != nil:
 			app.Line("%s: %s, since %s", p.Kind, p.Text, p.Time.Format(time.RFC3339))
 		default:
@@ -110,6 +123,11 @@ func verifyImage(ctx context.Context, app *cli.App, in wire.Care) error {
 			return cli.Silent(damaged)
 		}
 		return nil
+	}
+	for _, kind := range slices.Sorted(maps.Keys(harmless)) {
+		if n := harmless[kind] - harmlessShown; n > 0 && !all {
+			app.Line("%s: and %d more, which is no damage; --all lists them", kind, n)
+		}
 	}
 	app.Line("%s and %s of %s, %s in %s", plural(v.Objects, "object", "objects"), plural(v.Trees, "tree", "trees"), plural(v.Pages, "page", "pages"),
 		plural(v.Revisions, "revision", "revisions"), plural(v.Transactions, "transaction", "transactions"))
