@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -15,14 +16,15 @@ import (
 	"batos"
 	"batos/internal/door/cli"
 	"batos/internal/forge"
+	"batos/internal/kernel"
 	"batos/internal/mind/llama"
 )
 
 func forgeCommands(app *cli.App) *cobra.Command {
 	c := &cobra.Command{Use: "forge", Short: "Train adapters from collected examples", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		return batos.Errorf(batos.Invalid, "say what: collect or train")
+		return batos.Errorf(batos.Invalid, "say what: start, list, collect or train")
 	}}
-	c.AddCommand(app.Collect(), forgeTrain(app))
+	c.AddCommand(app.Collect(), app.Train(), app.Jobs(), forgeTrain(app))
 	return c
 }
 
@@ -106,6 +108,47 @@ again. Exit 3: the new adapter is not better.`,
 	f.StringVar(&memory, "memory", "4GiB", "most memory it may take; 0 is no bound")
 	f.StringVar(&lib, "lib", "", "folder of the engine's libraries")
 	return c
+}
+
+// trainer carries the orders of an image's jobs out, in processes of this
+// program. It takes at most most of the memory that is free.
+func trainer(lib string) kernel.Trainer {
+	return func(ctx context.Context, o kernel.TrainOrder, progress func(step, steps int, loss float64)) (kernel.TrainOutcome, error) {
+		exe, err := os.Executable()
+		if err != nil {
+			return kernel.TrainOutcome{}, batos.Errorf(batos.Offline, "the running program cannot be found: %w", err)
+		}
+		dir, err := llama.FindLibrary(lib)
+		if err != nil {
+			return kernel.TrainOutcome{}, err
+		}
+		order := forge.Order{
+			Model: o.Model, Library: dir, Data: o.Data, Dir: o.Dir, Old: o.Old, Name: o.Name, Seed: 1, Threads: 1,
+			Memory: freeMemory() / 10 * 8, Meta: forge.Meta{Description: "adapter of " + o.Persona + ", trained on what an image collected"},
+		}
+		if o.Small {
+			order.Rank, order.LR = 8, 1e-3
+		}
+		out, err := forge.Run(ctx, exe, order, func(p forge.Progress) { progress(p.Step, p.Steps, p.Loss) })
+		return kernel.TrainOutcome{File: out.File, Before: out.Before, After: out.After, Better: out.Better}, err
+	}
+}
+
+// freeMemory is what the system could give now, 0 if it does not say.
+func freeMemory() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	_, rest, ok := strings.Cut(string(b), "MemAvailable:")
+	if !ok {
+		return 0
+	}
+	var kib int64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0
+	}
+	return kib << 10
 }
 
 // parseSize reads a number of bytes: 512MiB, 4GiB, 1000.

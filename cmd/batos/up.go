@@ -168,7 +168,10 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
-	config := kernel.Config{Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe}
+	config := kernel.Config{
+		Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe,
+		Trainer: trainer(f.lib), ForgeDir: filepath.Join(dir, "forge"),
+	}
 	metrics, closeTraces, err := observe(ctx, &config)
 	if err != nil {
 		return err

@@ -54,6 +54,10 @@ type Config struct {
 	Safe    bool         // start without running any code of the image: see safe.go
 	Log     *slog.Logger // nil: slog.Default
 	Clock   func() time.Time
+	// Trainer trains adapters, in processes of its own; nil trains none.
+	// ForgeDir is the folder of its work.
+	Trainer  Trainer
+	ForgeDir string
 	// Observe is told of everything that ended, if not nil. It must be quick
 	// and may be called from any goroutine.
 	Observe func(Observation)
@@ -85,6 +89,8 @@ type Kernel struct {
 
 	mu      sync.Mutex
 	flights map[batos.MessageID]*flight // messages that are not final
+
+	forging bool // a goroutine works on trainings; under mu
 
 	missions sync.Mutex // one mission is joined, begun or ended at a time
 	samples  samples
@@ -129,6 +135,7 @@ func Start(ctx context.Context, c Config) (*Kernel, error) {
 	if err := k.resume(ctx); err != nil {
 		return nil, err
 	}
+	k.wakeForge()
 	return k, nil
 }
 

@@ -3,6 +3,7 @@ package http
 import (
 	"net/http"
 
+	"batos/internal/kernel"
 	"batos/internal/wire"
 )
 
@@ -20,4 +21,41 @@ func (s *Server) lessons(r *http.Request) (any, error) {
 		})
 	}
 	return out, nil
+}
+
+// jobs lists the trainings.
+func (s *Server) jobs(r *http.Request) (any, error) {
+	all, err := s.config.Kernel.Jobs(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := wire.Jobs{Jobs: []wire.Job{}}
+	for _, j := range all {
+		out.Jobs = append(out.Jobs, job(j))
+	}
+	return out, nil
+}
+
+// train begins one.
+func (s *Server) train(r *http.Request) (any, error) {
+	var in wire.Train
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	j, err := s.config.Kernel.Train(r.Context(), person(r), kernel.TrainRequest{Persona: in.Persona, Name: in.Name, Promote: in.Promote})
+	if err != nil {
+		return nil, err
+	}
+	return job(j), nil
+}
+
+func job(j kernel.Job) wire.Job {
+	out := wire.Job{
+		OID: j.OID.String(), Persona: j.Persona, Adapter: j.Name, Status: j.Status, By: j.By, Lessons: j.Lessons, Step: j.Step, Steps: j.Steps,
+		Loss: j.Loss, Before: j.Before, After: j.After, Promote: j.Promote, Error: j.Error, Began: j.Began.AsTime(),
+	}
+	if j.Result != 0 {
+		out.Result = j.Result.String()
+	}
+	return out
 }

@@ -151,6 +151,8 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/v1/missions/{oid}", access.Read, s.mission)
 	handle("POST /api/v1/missions/{oid}/{verb}", access.Admin, s.decide)
 	handle("GET /api/v1/lessons", access.Admin, s.lessons)
+	handle("GET /api/v1/forge/jobs", access.Admin, s.jobs)
+	handle("POST /api/v1/forge/jobs", access.Admin, s.train)
 	handle("GET /api/v1/codex", access.Read, s.codex)
 	handle("PUT /api/v1/codex", access.Admin, s.loadCodex)
 	m.HandleFunc("POST /api/v1/image/{verb}", s.care)
