@@ -82,6 +82,7 @@ func TestATrainingOutlivesAStop(t *testing.T) {
 	if ended.Status != jobRejected || ended.Before != 1 || ended.After != 1.5 || ended.Result != 0 {
 		t.Errorf("%+v", ended)
 	}
+	w.close() // waits for the Forge to tidy up
 	if _, err := os.Stat(first.Dir); !os.IsNotExist(err) {
 		t.Errorf("the folder of an ended job is left behind: %v", err)
 	}
