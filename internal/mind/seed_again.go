@@ -80,32 +80,43 @@ func shiftAliases(text string, by int) string {
 
 // election is what came of asking in several ways.
 type election struct {
-	body          string  // the answer with the most probability behind it
-	confidence    float64 // the mean of the probabilities that it got, 0 where another was given
-	asked, agreed int     // ways that count, and those that gave this answer
+	body          string   // the answer with the most probability behind it
+	confidence    float64  // the mean of the probabilities that it got, 0 where another was given
+	asked, agreed int      // ways that count, and those that gave this answer
+	strange       []string // words of the message that nobody uses for this method
 }
 
 // elect reads the answers to all ways in which the model was asked. Only what
-// could be installed is a candidate; if there is none, the error, refused, says
-// what is wrong with the first answer.
+// could be installed is a candidate, and what the model was taught by other
+// words only where there is nothing else; if there is none, the error, refused,
+// says what is wrong with the first answer.
 func (s Seed) elect(n *seedNames, sel batos.Selector, r *Result) (election, error) {
 	type candidate struct {
-		sum  float64
-		ways int
+		sum     float64
+		ways    int
+		strange []string
 	}
 	e := election{asked: 1}
 	votes := map[string]candidate{}
-	vote := func(text string, logprobs []float32) {
-		c := votes[text]
+	vote := func(text string, logprobs []float32) error {
+		c, seen := votes[text]
+		if !seen {
+			var err error
+			if c.strange, err = s.examine(n, sel, text); err != nil {
+				return err
+			}
+		}
 		c.sum, c.ways = c.sum+sureness(logprobs), c.ways+1
 		votes[text] = c
-		if e.body == "" || c.sum > votes[e.body].sum {
+		best, chosen := votes[e.body]
+		if sane, was := len(c.strange) == 0, len(best.strange) == 0; !chosen || sane && !was || sane == was && c.sum > best.sum {
 			e.body = text
 		}
+		return nil
 	}
 	text, err := s.answer(n, sel, r)
 	if err == nil {
-		vote(text, r.Logprobs)
+		err = vote(text, r.Logprobs)
 	}
 	again := n.prompt.again()
 	for i := range min(len(again), len(r.Again)) {
@@ -121,18 +132,17 @@ func (s Seed) elect(n *seedNames, sel batos.Selector, r *Result) (election, erro
 		if extra == 0 {
 			text = shiftAliases(text, -1)
 		}
-		if s.objection(n, sel, text) == nil {
-			vote(text, other.Logprobs)
-		}
+		vote(text, other.Logprobs) // what is no candidate counts as another answer
 	}
 	if len(votes) == 0 {
 		return e, err
 	}
-	e.confidence, e.agreed = votes[e.body].sum/float64(e.asked), votes[e.body].ways
+	best := votes[e.body]
+	e.confidence, e.agreed, e.strange = best.sum/float64(e.asked), best.ways, best.strange
 	return e, nil
 }
 
-// answer is the text of a method that could be installed, or why r is none.
+// answer is the text that the model wrote, or why r has none.
 func (s Seed) answer(n *seedNames, sel batos.Selector, r *Result) (string, error) {
 	if len(r.Tokens) > 0 && r.Tokens[0] == SeedRefuse {
 		return "", batos.Errorf(batos.Refused, "I don't know how to %s with %s", sel, n.shape())
@@ -140,30 +150,24 @@ func (s Seed) answer(n *seedNames, sel batos.Selector, r *Result) (string, error
 	if r.Stop != StopEnd {
 		return "", batos.Errorf(batos.Refused, "I don't know how to %s: the answer had no end", sel)
 	}
-	text, err := s.tok.Decode(r.Tokens)
-	if err != nil {
-		return "", err
-	}
-	return text, s.objection(n, sel, text)
+	return s.tok.Decode(r.Tokens)
 }
 
-// objection is why a method must not be installed whatever the model thinks of
-// it, or nil.
-func (s Seed) objection(n *seedNames, sel batos.Selector, body string) error {
+// examine lists the words of the message that nobody uses for the method that
+// the model wrote. It is an error, refused, if the method must not be installed
+// whatever the model thinks of it.
+func (s Seed) examine(n *seedNames, sel batos.Selector, body string) (strange []string, err error) {
 	if _, err := n.source(sel, body); err != nil {
-		return err
+		return nil, err
 	}
 	if left := n.leftOut(body); left != "" {
-		return batos.Errorf(batos.Refused, "I don't know how to %s: my best idea makes no use of %s, which the message names", sel, left)
+		return nil, batos.Errorf(batos.Refused, "I don't know how to %s: my best idea makes no use of %s, which the message names", sel, left)
 	}
 	strange, novel := s.methods.strange(n.prompt, body)
-	switch {
-	case novel:
-		return batos.Errorf(batos.Refused, "I don't know how to %s with %s: my best idea is no method that I learned", sel, n.shape())
-	case len(strange) > 0:
-		return batos.Errorf(batos.Refused, "I don't know how to %s with %s: I know no such method that people call %s", sel, n.shape(), quoteAll(strange))
+	if novel {
+		return nil, batos.Errorf(batos.Refused, "I don't know how to %s with %s: my best idea is no method that I learned", sel, n.shape())
 	}
-	return nil
+	return strange, nil
 }
 
 // leftOut names what the message names and the answer does not use: a slot, a

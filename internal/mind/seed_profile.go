@@ -180,10 +180,11 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 
 // Read puts the names back. Of the answers that the model gave, asked in
 // several ways, it takes the one with the most probability behind it. It
-// refuses when none is a method that the model was taught, or none by the words
-// of the message, or none that uses all that the message names, and when the
-// mean probability is below the bound that the model carries. A method between
-// that bound and the one from which on the model is sure comes with a doubt.
+// refuses when none is a method that the model was taught and that uses all
+// that the message names, and when the mean probability is below the bound that
+// the model carries. A method between that bound and the one from which on the
+// model is sure comes with a doubt, and so does one that the model was taught
+// by other words than those of the message.
 // The other kinds of work have no such bounds.
 func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	n, err := s.names(t)
@@ -215,6 +216,10 @@ func (s Seed) Read(t Task, r *Result) (Answer, error) {
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
 	}
 	switch {
+	case len(e.strange) > 0 && a.Confidence < strangeConfidence:
+		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I know no such method that people call %s", t.Selector, n.shape(), quoteAll(e.strange))
+	case len(e.strange) > 0:
+		a.Doubt = fmt.Sprintf("the model knows no such method that people call %s; it is %.0f %% sure", quoteAll(e.strange), 100*a.Confidence)
 	case a.Confidence >= s.sureConfidence:
 	case e.agreed < e.asked:
 		a.Doubt = fmt.Sprintf("asked in %d ways, the model answered the same in %d; it is %.0f %% sure", e.asked, e.agreed, 100*a.Confidence)
@@ -223,6 +228,10 @@ func (s Seed) Read(t Task, r *Result) (Answer, error) {
 	}
 	return a, nil
 }
+
+// strangeConfidence is the bound below which a method by a strange word is not
+// worth a person's time: of those above it about half are right.
+const strangeConfidence = 0.5
 
 // usualAnswer is the length of an ordinary method's body, in tokens.
 const usualAnswer = 24

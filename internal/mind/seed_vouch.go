@@ -205,7 +205,7 @@ func unpackSeedMethods(text string, words []string) (seedMethods, error) {
 
 // codecWords are words that the codec itself writes, and small ones; the rest
 // of what a prompt says must be said by people of the method.
-var codecWords = wordSet("make un not the of to by a in from with and please now")
+var codecWords = wordSet("make un not the of to by a in from with and please now it on at for as have we you they there do does that")
 
 // strange lists the words of a prompt that nobody uses for the method that the
 // model wrote; novel is true if the model was taught no such method.

@@ -64,6 +64,7 @@ func TestSeedMethods(t *testing.T) {
 // What the model was never taught, or not by these words, is not installed.
 func TestSeedStrange(t *testing.T) {
 	tables := testTables()
+	tables.MinConfidence = 0.2
 	slices.Sort(tables.Words)
 	p := SeedPrompt{Slots: []SeedSlot{{Type: SeedInt}}, Args: []SeedType{SeedNumber}}
 	var err error
@@ -81,10 +82,20 @@ func TestSeedStrange(t *testing.T) {
 		{"add_to_count", "return $0 - a", "no method that I learned"},
 	} {
 		task := Task{Kind: Method, Selector: batos.Selector(c.selector), Receiver: "counter_obj", Slots: slots("count", of(IntShape)), Args: []Shape{of(IntShape)}}
-		_, err := s.Read(task, &Result{Tokens: s.tok.Encode(c.body), Stop: StopEnd})
+		r := &Result{Tokens: s.tok.Encode(c.body), Stop: StopEnd}
+		if c.want != "" {
+			r.Logprobs = []float32{-1}
+		}
+		_, err := s.Read(task, r)
 		if (err == nil) != (c.want == "") || err != nil && (batos.CodeOf(err) != batos.Refused || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, %q: %v", c.selector, c.body, err)
 		}
+	}
+	// By a strange word, but for certain: a person decides.
+	task := Task{Kind: Method, Selector: "remove_count", Receiver: "counter_obj", Slots: slots("count", of(IntShape)), Args: []Shape{of(IntShape)}}
+	a, err := s.Read(task, &Result{Tokens: s.tok.Encode("return $0 + a"), Stop: StopEnd})
+	if err != nil || !strings.Contains(a.Doubt, `"remove"`) {
+		t.Errorf("%v, doubt %q", err, a.Doubt)
 	}
 }
 
