@@ -402,15 +402,16 @@ func bound(key object.Value) (string, error) {
 // over it, and notes the stretch it went through as read.
 func (t *Tree) walk(st *treeState, from, to string, desc bool, yield func(object.Entry, error) bool) error {
 	read := rangeRead{from: from, to: to, desc: desc}
-	sum := sha256.New()
+	var sum *digester
 	c := cursor{load: t.tx.load, tree: t.id, desc: desc}
 	if track := !t.tx.readOnly && !st.fresh; track {
+		sum = newDigester()
 		c.visit = func(leaf *revision) { st.visited(leaf) }
 		if st.top() == 0 {
 			st.visited(nil)
 		}
 		defer func() {
-			sum.Sum(read.sum[:0])
+			read.sum = sum.sum()
 			st.ranges = append(st.ranges, read)
 		}()
 	}
@@ -421,6 +422,9 @@ func (t *Tree) walk(st *treeState, from, to string, desc bool, yield func(object
 	if err := c.seek(st.top(), start); err != nil {
 		return err
 	}
+	if sum == nil && len(st.writes) == 0 && !desc {
+		return t.scan(&c, to, yield)
+	}
 	at, begun := start, false // the key behind us; none yet: the bound
 	for {
 		key, raw, ok := c.entry()
@@ -430,7 +434,9 @@ func (t *Tree) walk(st *treeState, from, to string, desc bool, yield func(object
 			return nil
 		}
 		if ok && (!more || key == written || key < written != desc) {
-			digest(sum, key, raw)
+			if sum != nil {
+				sum.add(key, raw)
+			}
 			if err := c.next(); err != nil {
 				return err
 			}
@@ -451,6 +457,38 @@ func (t *Tree) walk(st *treeState, from, to string, desc bool, yield func(object
 			return nil
 		}
 	}
+}
+
+// scan is walk where nothing is written and nothing is noted as read.
+func (t *Tree) scan(c *cursor, to string, yield func(object.Entry, error) bool) error {
+	for c.leaf != nil {
+		keys, values := c.leaf.Keys, c.leaf.Values
+		n := len(keys)
+		if to != "" && keys[n-1] >= to {
+			n, _ = slices.BinarySearch(keys, to)
+		}
+		for i := c.i; i < n; i++ {
+			v, _, err := t.decode(keys[i], values[i])
+			if err != nil {
+				return err
+			}
+			k, err := codec.DecodeKey(keys[i])
+			if err != nil {
+				return err
+			}
+			if !yield(object.Entry{Key: k, Value: v}, nil) {
+				return nil
+			}
+		}
+		if n < len(keys) {
+			return nil
+		}
+		c.i = n
+		if err := c.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // entryOf gives what a key holds now, which may be nothing: raw is what the
@@ -493,36 +531,55 @@ func (st *treeState) nextWritten(at string, begun bool, from, to string, desc bo
 	return keys[i], true
 }
 
-func digest(h hash.Hash, key, raw string) {
-	var n [8]byte
-	binary.BigEndian.PutUint32(n[:4], uint32(len(key)))
-	binary.BigEndian.PutUint32(n[4:], uint32(len(raw)))
-	h.Write(n[:])
-	h.Write([]byte(key))
-	h.Write([]byte(raw))
+func digest(h hash.Hash, key, raw string) { h.Write(appendDigested(nil, key, raw)) }
+
+func appendDigested(b []byte, key, raw string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
+	return append(append(b, key...), raw...)
+}
+
+// digester is the digest of entries, of which it takes many at once.
+type digester struct {
+	h   hash.Hash
+	buf []byte
+}
+
+func newDigester() *digester { return &digester{h: sha256.New()} }
+
+func (d *digester) add(key, raw string) {
+	if d.buf = appendDigested(d.buf, key, raw); len(d.buf) >= 1<<10 {
+		d.h.Write(d.buf)
+		d.buf = d.buf[:0]
+	}
+}
+
+func (d *digester) sum() (out [32]byte) {
+	d.h.Write(d.buf)
+	d.buf = d.buf[:0]
+	d.h.Sum(out[:0])
+	return out
 }
 
 // again computes a stretch's digest as another view has it.
 func (r *rangeRead) again(load loader, tree, top batos.OID) ([32]byte, error) {
-	var out [32]byte
-	sum := sha256.New()
+	sum := newDigester()
 	c := cursor{load: load, tree: tree, desc: r.desc}
 	start := r.from
 	if r.desc {
 		start = r.to
 	}
 	if err := c.seek(top, start); err != nil {
-		return out, err
+		return [32]byte{}, err
 	}
 	for {
 		key, raw, ok := c.entry()
 		if !ok || r.desc && key < r.from || !r.desc && r.to != "" && key >= r.to {
-			sum.Sum(out[:0])
-			return out, nil
+			return sum.sum(), nil
 		}
-		digest(sum, key, raw)
+		sum.add(key, raw)
 		if err := c.next(); err != nil {
-			return out, err
+			return [32]byte{}, err
 		}
 	}
 }

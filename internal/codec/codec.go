@@ -144,7 +144,7 @@ func EncodeValue(v object.Value) []byte { return AppendValue(nil, v) }
 
 // DecodeValue is the inverse of [EncodeValue].
 func DecodeValue(data []byte) (object.Value, error) {
-	d := &decoder{b: data}
+	d := decoder{b: data}
 	v := d.value()
 	if err := d.end(); err != nil {
 		return nil, err

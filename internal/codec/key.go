@@ -208,12 +208,22 @@ func readKeyInt(s string) (v object.Value, rest string, ok bool) {
 	if n < 1 || n > maxMagnitude || len(s) < 1+n {
 		return nil, "", false
 	}
+	if s[1]^invert == 0 {
+		return nil, "", false
+	}
+	if n < 8 { // of most keys
+		u := int64(0)
+		for i := 1; i <= n; i++ {
+			u = u<<8 | int64(s[i]^invert)
+		}
+		if invert != 0 {
+			u = -u
+		}
+		return boxed(u), s[1+n:], true
+	}
 	mag := []byte(s[1 : 1+n])
 	for i := range mag {
 		mag[i] ^= invert
-	}
-	if mag[0] == 0 {
-		return nil, "", false
 	}
 	i := new(big.Int).SetBytes(mag)
 	if invert != 0 {
