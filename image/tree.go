@@ -32,6 +32,7 @@ type treeState struct {
 	id    batos.OID
 	base  *revision // its root record; nil: the snapshot has none
 	fresh bool      // made by this transaction
+	nodes *node     // the pages of pages of base that were used
 
 	writes map[string]keyWrite // by encoded key
 	sorted []string            // keys of writes, in order …
@@ -219,7 +220,7 @@ func (tx *Tx) below(st *treeState, key string) (raw string, ok bool, err error) 
 	if r, known := st.gets[key]; known {
 		return r.raw, r.ok, nil
 	}
-	leaf, err := findLeaf(tx.load, st.id, st.top(), key)
+	leaf, err := tx.leafFor(st, key)
 	if err != nil {
 		return "", false, err
 	}
@@ -231,6 +232,34 @@ func (tx *Tx) below(st *treeState, key string) (raw string, ok bool, err error) 
 		st.gets[key] = keyRead{raw, ok, st.visited(leaf)}
 	}
 	return raw, ok, nil
+}
+
+// node is a page of pages with those below it, as far as they were used. They
+// are few beside the leaves, which only the cache keeps.
+type node struct {
+	page *codec.Inner
+	kids []*node // nil: not used yet, or a leaf
+}
+
+// leafFor is findLeaf over the snapshot.
+func (tx *Tx) leafFor(st *treeState, key string) (*revision, error) {
+	at, oid := &st.nodes, st.top()
+	if oid == 0 {
+		return nil, nil
+	}
+	for range maxHeight {
+		if *at == nil {
+			rev, err := page(tx.load, st.id, oid)
+			if err != nil || rev.leaf != nil {
+				return rev, err
+			}
+			*at = &node{rev.inner, make([]*node, len(rev.inner.Kids))}
+		}
+		n := *at
+		i := kidFor(n.page, key)
+		at, oid = &n.kids[i], n.page.Kids[i]
+	}
+	return nil, batos.Errorf(batos.Corrupt, "tree %s runs in a circle", st.id)
 }
 
 // visited notes that a leaf was read. A nil one stands for an empty tree.
