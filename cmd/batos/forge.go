@@ -95,7 +95,7 @@ again. Exit 3: the new adapter is not better.`,
 	f.StringVar(&o.Model, "model", "", "GGUF file of the model")
 	f.StringVar(&o.Data, "data", "", "JSON lines with the examples")
 	f.StringVar(&o.Dir, "dir", "forge", "folder of the checkpoints and of the result")
-	f.StringVar(&o.Old, "old", "", "GGUF file of the adapter in use, which the new one is to beat")
+	f.StringVar(&o.Old, "old", "", "GGUF file of the adapter in use, which the new one begins from and is to beat")
 	f.StringVar(&o.Name, "name", "adapter", "name of the adapter")
 	f.IntVar(&o.Rank, "rank", 16, "inner length of the adapter's matrices")
 	f.Float64Var(&alpha, "alpha", 0, "strength; twice the rank if 0")
@@ -128,6 +128,9 @@ func trainer(lib string) kernel.Trainer {
 		}
 		if o.Small {
 			order.Rank, order.LR = 8, 1e-3
+			if o.Old != "" {
+				order.LR /= 3 // it is to learn something more, not something else
+			}
 		}
 		out, err := forge.Run(ctx, exe, order, func(p forge.Progress) { progress(p.Step, p.Steps, p.Loss) })
 		return kernel.TrainOutcome{File: out.File, Before: out.Before, After: out.After, Better: out.Better}, err

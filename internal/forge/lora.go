@@ -42,6 +42,7 @@ type AdapterConfig struct {
 	Rank    int      // inner length of the adapter's matrices
 	Alpha   float32  // strength: the adapter acts with Alpha/Rank; 0: Rank
 	Targets []string // matrices to change; empty: all
+	Start   *Adapter // what training begins from; its shape is used; nil: one that changes nothing
 	Train   Config
 }
 
@@ -61,6 +62,12 @@ func TrainAdapter(ctx context.Context, lib *ggml.Library, c AdapterConfig, data 
 		return nil, err
 	}
 	defer b.close()
+	if c.Start != nil {
+		if err := c.Start.fits(b.arch); err != nil {
+			return nil, err
+		}
+		c.Rank, c.Alpha = c.Start.Rank, c.Start.Alpha
+	}
 	if c.Alpha == 0 {
 		c.Alpha = float32(c.Rank)
 	}
@@ -76,7 +83,9 @@ func TrainAdapter(ctx context.Context, lib *ggml.Library, c AdapterConfig, data 
 		return nil, err
 	}
 	a := &Adapter{Rank: c.Rank, Alpha: c.Alpha}
-	if a.slots, err = adapterLayout(b.arch, c.Rank, c.Targets); err != nil {
+	if c.Start != nil {
+		a.slots = c.Start.slots
+	} else if a.slots, err = adapterLayout(b.arch, c.Rank, c.Targets); err != nil {
 		return nil, err
 	}
 	net, err := newAdapterNetwork(lib, c, b, a.slots, optimizing)
@@ -84,7 +93,11 @@ func TrainAdapter(ctx context.Context, lib *ggml.Library, c AdapterConfig, data 
 		return nil, err
 	}
 	defer net.close()
-	net.load(newAdapterValues(a.slots, c.Train.Seed))
+	if c.Start != nil {
+		net.load(c.Start.tensors)
+	} else {
+		net.load(newAdapterValues(a.slots, c.Train.Seed))
+	}
 	what, err := c.identity(b)
 	if err != nil {
 		return nil, err
@@ -103,7 +116,16 @@ func (c AdapterConfig) identity(b *base) (string, error) {
 	if _, err := io.Copy(h, io.NewSectionReader(b.f, 0, math.MaxInt64)); err != nil {
 		return "", batos.Errorf(batos.Invalid, "base model: %w", err)
 	}
-	return fmt.Sprintf("adapter %x %d %g %q", h.Sum(nil), c.Rank, c.Alpha, c.Targets), nil
+	what := fmt.Sprintf("adapter %x %d %g %q", h.Sum(nil), c.Rank, c.Alpha, c.Targets)
+	if c.Start == nil {
+		return what, nil
+	}
+	h.Reset()
+	for _, s := range c.Start.slots {
+		fmt.Fprintf(h, "%s %d ", s.name, s.shape)
+		h.Write(floatBytes(c.Start.tensors[s.name])) // a hash takes everything
+	}
+	return fmt.Sprintf("%s from %x", what, h.Sum(nil)), nil
 }
 
 // newAdapterNetwork builds the graph and loads the frozen weights.

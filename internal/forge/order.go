@@ -26,7 +26,9 @@ type Order struct {
 	Library string // folder of the engine's libraries
 	Data    string // file of examples, see [ReadLessons]
 	Dir     string // folder of the checkpoints and of the result
-	Old     string // adapter file in use now, which the new one is to beat; "": the bare model
+	// Old is the adapter file in use now, which the new one begins from and is
+	// to beat; "": the bare model. Its rank, alpha and targets are used then.
+	Old string
 
 	Rank    int      // 0: 16
 	Alpha   float32  // 0: twice the rank
@@ -303,6 +305,7 @@ func (o Order) Fill(ctx context.Context, progress func(Progress)) (Outcome, erro
 	if out.Before, err = Loss(ctx, lib, judge, old, held, len(held.tokens)); err != nil {
 		return out, err
 	}
+	c.Start = old
 	a, err := TrainAdapter(ctx, lib, c, train, progress)
 	if err != nil {
 		return out, err
