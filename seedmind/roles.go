@@ -23,7 +23,7 @@ type Role struct {
 // Roles are the personas' roles, in the order of [Personas].
 func Roles() []Role {
 	return []Role{
-		{"BRICK", "writes methods, and plans what they read and change", []mind.Kind{mind.Method, mind.Plan}},
+		{"BRICK", "writes methods, and plans what they read and change", []mind.Kind{mind.Method, mind.Method, mind.Plan}},
 		{"ROBIN", "describes methods in a sentence, and lays out displays", []mind.Kind{mind.Describe, mind.Layout}},
 		{"BABS", "lists what a display must show", []mind.Kind{mind.Requirements}},
 		{"ALFRED", "writes tests: a call with its outcome", []mind.Kind{mind.Tests}},
@@ -44,7 +44,8 @@ func RoleOf(persona string) (Role, error) {
 // them.
 type RoleExamples struct {
 	Examples
-	role Role
+	role    Role
+	methods *Generator // as the model's own training ended
 }
 
 // NewRoleExamples makes the source of an adapter's training. seed must not be
@@ -52,7 +53,8 @@ type RoleExamples struct {
 func NewRoleExamples(c *Corpus, tok *mind.SeedTokenizer, role Role, seed uint64, longest int) *RoleExamples {
 	gen := NewGenerator(c, seed)
 	gen.grown = true
-	return &RoleExamples{Examples{gen: gen, tok: tok, max: longest}, role}
+	e := Examples{gen: gen, tok: tok, max: longest}
+	return &RoleExamples{Examples: e, role: role, methods: e.Polished(Standard().Polish, longest).gen}
 }
 
 // Example gives the n-th example. Of methods, some are of those that the model
@@ -60,8 +62,11 @@ func NewRoleExamples(c *Corpus, tok *mind.SeedTokenizer, role Role, seed uint64,
 func (e *RoleExamples) Example(n int) (tokens []int32, supervised []bool) {
 	return e.draw(n, func(r *rand.Rand) Sample {
 		kind := e.role.Kinds[r.IntN(len(e.role.Kinds))]
-		if kind == mind.Method && r.IntN(100) < partRefuse {
-			return e.gen.refusal(r)
+		if kind == mind.Method {
+			if r.IntN(100) < partRefuse {
+				return e.methods.refusal(r)
+			}
+			return e.methods.work(r, kind)
 		}
 		return e.gen.work(r, kind)
 	})
@@ -252,7 +257,7 @@ func StandardAdapter(persona string) AdapterRecipe {
 	}
 	switch persona {
 	case "BRICK":
-		r.LR = 2e-3
+		r.LR, r.FinalLR = 1.5e-3, 2e-5
 	case "ALFRED":
 		r.Rank, r.Alpha, r.LR, r.Steps = 16, 32, 8e-3, 600
 		r.Targets = []string{"attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -261,7 +262,7 @@ func adaptersEval(ctx context.Context, args []string) error {
 	}
 	for _, role := range roles {
 		own := scores[role.Persona][role.Persona]
-		for _, kind := range role.Kinds {
+		for _, kind := range slices.Compact(slices.Clone(role.Kinds)) {
 			bare := scores["base"][role.Persona]
 			fmt.Printf("%s, %s: %.1f %% bare, %.1f %% with the adapter\n", role.Persona, kind, bare.of(kind), own.of(kind))
 		}
