@@ -409,20 +409,33 @@ func TestRaces(t *testing.T) {
 		}
 		return b.View(same)
 	})
-	watch("care", func() error {
-		if _, err := im.Pack(ctx, PackOptions{Before: im.LastTID()}); err != nil {
-			return err
-		}
-		var report VerifyReport
-		for p, err := range im.Verify(ctx, VerifyOptions{}, &report) {
-			if err != nil {
-				return err
+	watch("pack", func() error {
+		_, err := im.Pack(ctx, PackOptions{Before: im.LastTID()})
+		return err
+	})
+	verify := func(im *Image) func() error {
+		return func() error {
+			var report VerifyReport
+			for p, err := range im.Verify(ctx, VerifyOptions{}, &report) {
+				if err != nil {
+					return err
+				}
+				if IsDamage(p) {
+					return fmt.Errorf("%s", p.Text)
+				}
 			}
-			if IsDamage(p) {
-				return fmt.Errorf("verify: %s", p.Text)
-			}
+			return nil
 		}
-		return nil
+	}
+	watch("verify", verify(im))
+	watch("verify in another process", verify(other))
+	watch("backup", func() error {
+		_, err := im.Backup(ctx, "/backup")
+		return err
+	})
+	watch("survey", func() error {
+		_, err := im.Survey(ctx, 3)
+		return err
 	})
 	var number atomic.Int64
 	together(t, 4, func(int) error {
@@ -437,4 +450,12 @@ func TestRaces(t *testing.T) {
 	})
 	stop()
 	watchers.Wait()
+	_, err = im.Backup(t.Context(), "/backup")
+	must(t, err)
+	_, err = Restore(t.Context(), "/backup", "/restored", 0, Options{FS: disk})
+	must(t, err)
+	restored, err := Open(t.Context(), "/restored", Options{FS: disk, ReadOnly: true})
+	must(t, err)
+	view(t, restored, same)
+	must(t, restored.Close())
 }
