@@ -490,6 +490,42 @@ func TestVerifyTellsWhatAndWhere(t *testing.T) {
 	}
 }
 
+// TestVerifyBesidePack packs while a verification is under way: what it was
+// going to look at stays until it is through.
+func TestVerifyBesidePack(t *testing.T) {
+	im := open(t)
+	var tree object.Tree
+	update(t, im, func(tx *Tx) (err error) {
+		if tree, err = tx.NewTree(); err != nil {
+			return err
+		}
+		return tx.Tree(tree).Set(i(1), i(1))
+	})
+	bad, err := im.store.NewOIDs(t.Context(), 1)
+	must(t, err)
+	_, err = im.store.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: bad, Data: []byte("O\x01nonsense")}}})
+	must(t, err)
+	told := 0
+	var report VerifyReport
+	for p, err := range im.Verify(t.Context(), VerifyOptions{}, &report) {
+		must(t, err)
+		if told++; p.Kind == Unreadable && told == 1 {
+			for n := range int64(3) {
+				update(t, im, func(tx *Tx) error { return tx.Tree(tree).Set(i(1), i(n+2)) })
+			}
+			_, err := im.store.(store.Packer).Pack(t.Context(), store.PackOptions{Before: im.LastTID()})
+			must(t, err)
+			continue
+		}
+		if IsDamage(p) {
+			t.Errorf("found %v", p)
+		}
+	}
+	if told == 0 {
+		t.Error("the unreadable object was not found")
+	}
+}
+
 func TestSurvey(t *testing.T) {
 	im := open(t)
 	target := create(t, im, slots("a", object.Str(strings.Repeat("x", 1000))))

@@ -235,12 +235,9 @@ func TestIsolation(t *testing.T) {
 				steps := 1 + rng.IntN(4)
 				draw := rng.Uint64()
 				var d *witness
+				began := clock.Add(1) // before its snapshot is taken
 				act := func(tx *Tx) error {
 					own := rand.New(rand.NewPCG(draw, 0)) // the same each time it runs
-					began := clock.Load()
-					if d != nil {
-						began = d.began
-					}
 					d = &witness{name: fmt.Sprintf("%d.%d", worker, n), added: map[int][]int{}, began: began}
 					defer runtime.Gosched()
 					for range steps {
@@ -261,11 +258,10 @@ func TestIsolation(t *testing.T) {
 					}
 					return nil
 				}
-				clock.Add(1)
 				var err error
 				if rng.IntN(4) == 0 {
 					err = im.View(t.Context(), func(tx *Tx) error {
-						d = &witness{name: fmt.Sprintf("view %d.%d", worker, n), began: clock.Load()}
+						d = &witness{name: fmt.Sprintf("view %d.%d", worker, n), began: began}
 						for range 4 {
 							key := rng.IntN(l.keys)
 							list, err := l.read(tx, key)

@@ -91,8 +91,13 @@ func (im *Image) Objects(ctx context.Context) ([]batos.OID, error) {
 // Referrers lists the objects and trees whose newest state refers to oid,
 // ascending. It looks at every object.
 func (im *Image) Referrers(ctx context.Context, oid batos.OID) ([]batos.OID, error) {
+	snap, err := im.store.Snapshot(ctx) // holds back what pack would remove meanwhile
+	if err != nil {
+		return nil, err
+	}
+	defer snap.Close()
 	from := map[batos.OID]bool{}
-	for t, err := range im.store.Transactions(ctx, 0, im.store.LastTID()) {
+	for t, err := range im.store.Transactions(ctx, 0, snap.TID()) {
 		if err != nil {
 			return nil, err
 		}
@@ -104,11 +109,6 @@ func (im *Image) Referrers(ctx context.Context, oid batos.OID) ([]batos.OID, err
 			}
 		}
 	}
-	snap, err := im.store.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer snap.Close()
 	out := map[batos.OID]bool{}
 	for by := range from { // a page speaks for its tree, which has the page below it, too
 		rev, err := revisionIn(ctx, snap, by)
