@@ -22,6 +22,7 @@ func (k *Kernel) primBooks(c *exec.Call) (object.Value, error) {
 	count := map[string]int64{}
 	failures := map[string]int64{}
 	demoted := &object.List{}
+	corrections := int64(0)
 	var inferences, tokens, prompted, trials int64
 	for e, err := range tx.Tree(k.roots.missions).Backward(nil, nil) {
 		if err != nil {
@@ -55,9 +56,29 @@ func (k *Kernel) primBooks(c *exec.Call) (object.Value, error) {
 	for _, s := range names {
 		failed.int(s, failures[s])
 	}
-	corrections, err := tx.Tree(k.roots.corrections).Len()
-	if err != nil {
-		return nil, err
+	for e, err := range tx.Tree(k.roots.corrections).Backward(nil, nil) {
+		if err != nil {
+			return nil, err
+		}
+		if corrections+int64(len(demoted.Items)) == auditedMissions {
+			break
+		}
+		c, err := tx.Load(refOf(e.Value))
+		if err != nil {
+			return nil, err
+		}
+		how, _ := c.Slot("how")
+		if strOf(how) != "demote" {
+			corrections++
+			continue
+		}
+		of, _ := c.Slot("object")
+		slot, _ := c.Slot("slot")
+		name, err := nameOf(tx, refOf(of))
+		if err != nil {
+			return nil, err
+		}
+		demoted.Items = append(demoted.Items, object.Str(name+"."+strOf(slot)))
 	}
 	return new(dict).int("missions", count["missions"]).int("complete", count["complete"]).int("failed", count["failed"]).int("cancelled", count["cancelled"]).
 		int("open", count["open"]+count["pending"]).int("attempts", count["attempts"]).int("inferences", inferences).int("tokens", tokens).int("prompt_tokens", prompted).

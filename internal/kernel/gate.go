@@ -396,7 +396,11 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	if err := d.save(tx); err != nil {
 		return nil, err
 	}
-	for _, oid := range []batos.OID{docketOID(cycle), provenance, holder} {
+	p := probation{Holder: holder, Selector: d.Selector, Version: d.Installed, Mission: d.Cycle, State: "probation"}
+	if err := p.save(tx); err != nil {
+		return nil, err
+	}
+	for _, oid := range []batos.OID{docketOID(cycle), provenance, holder, probationOID(holder, d.Selector)} {
 		c.Vouch(oid)
 	}
 	t.events = append(t.events, Event{Kind: "installed", Mission: cycle, Data: new(dict).str("selector", string(d.Selector)).

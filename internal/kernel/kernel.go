@@ -94,6 +94,7 @@ type Kernel struct {
 
 	missions sync.Mutex // one mission is joined, begun or ended at a time
 	samples  samples
+	conduct  conduct
 }
 
 // errStopping is the cause of contexts that end because the kernel stops.

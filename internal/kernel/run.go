@@ -143,6 +143,7 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 			f.ledger.giveBack(out.Usage)
 		}
 	}()
+	var promote func()
 	var outgoing []*record
 	if len(out.Outbox) > 0 {
 		left := f.ledger.have()
@@ -163,6 +164,7 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 		}
 		rec.Finished = k.now()
 		k.sample(tx, f, &rec)
+		promote = k.behaved(tx, &rec)
 		if err := rec.save(tx); err != nil {
 			return err
 		}
@@ -175,8 +177,14 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 		if _, err := tx.Commit(ctx); err != nil {
 			return err
 		}
-	} else if tx.Abort(); !k.vanish(f) {
-		return batos.Errorf(batos.Conflict, "message %s was retained while it ended", rec.ID) // run again: now it leaves a record
+	} else {
+		promote = k.behaved(tx, &rec)
+		if tx.Abort(); !k.vanish(f) {
+			return batos.Errorf(batos.Conflict, "message %s was retained while it ended", rec.ID) // run again: now it leaves a record
+		}
+	}
+	if promote != nil {
+		promote()
 	}
 	f.rec = &rec
 	k.after(t, outgoing) // before the answer: who reads it finds everything done
@@ -281,6 +289,7 @@ func (k *Kernel) fail(f *flight, failure *batos.Error) {
 		}
 	}
 	f.rec = &rec
+	k.misbehaved(&rec, failure)
 	k.land(f, outcomeOf(&rec))
 }
 

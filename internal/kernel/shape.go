@@ -162,11 +162,17 @@ func factsOf(tx *image.Tx, receiver batos.OID, sel batos.Selector, args, kwargs 
 	if err := visit(receiver); err != nil {
 		return nil, err
 	}
+	out := new(dict)
+	if p, err := loadProbation(tx, receiver, sel); err != nil {
+		return nil, err
+	} else if p != nil && p.State == "demoted" {
+		out.set("demoted", new(dict).str("source", p.Source).str("error", "it was taken back after it failed in use: "+p.Error).value())
+	}
 	text := strings.Join(example, "\n")
 	if len(text) > maxExample {
 		text = text[:maxExample]
 	}
-	return new(dict).str("type", "unhandled_message").str("receiver", name).str("selector", string(sel)).
+	return out.str("type", "unhandled_message").str("receiver", name).str("selector", string(sel)).
 		set("args", args).set("kwargs", kwargs).set("slots", namedValues(slots)).
 		set("methods", strList(methods)).str("example", strings.ToValidUTF8(text, "")).value(), nil
 }

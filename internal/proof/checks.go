@@ -318,14 +318,18 @@ func joined(s Subject, n name, seen []Seen) string {
 	if slot < 0 || len(s.Args) != 1 || kindOf(s.Args[0]) == "list" {
 		return ""
 	}
+	hit, tried := 0, 0
 	for i := range seen {
-		items := itemsOf(seen[i].after(slot))
-		if len(items) == 0 {
-			continue // it was refused, or the list is another
+		if !seen[i].changed(slot) {
+			continue // it was refused, or is there already
 		}
-		if holds(items, seen[i].Args[0]) {
-			return ""
+		tried++
+		if holds(itemsOf(seen[i].after(slot)), seen[i].Args[0]) {
+			hit++
 		}
+	}
+	if tried < 3 || 3*hit > tried {
+		return ""
 	}
 	if k := kindOf(s.Args[0]); k == "number" && n.has("to", "all", "each", "every") {
 		return ""
