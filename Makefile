@@ -52,6 +52,10 @@ test-long: engine ## the long, seeded suites: crash points, kill -9, fuzzing
 bench: build ## figures as ratios; ONLY=regexp runs some
 	$(GO) run ./bench -only '$(ONLY)'
 
+.PHONY: bench-personas
+bench-personas: engine ## what each step of a mission adds, with the shipped model
+	$(GO) run ./bench -only '^personas'
+
 .PHONY: seedmind
 seedmind: engine ## train the shipped model again, from its seed (hours)
 	$(GO) run ./seedmind/cmd/seedmind train

@@ -91,6 +91,7 @@ var suites = []suite{
 	{"bridge", bridges},
 	{"mission", missions},
 	{"mutation", planted},
+	{"personas", personas},
 }
 
 func main() {

@@ -61,3 +61,49 @@ func (r Right) Differs(source string) (bool, error) {
 	same, _ := r.reference.agrees(context.Background(), program, states{r: rand.New(rand.NewPCG(r.seed, 2))}, equivalentStates)
 	return !same, nil
 }
+
+// Exam is a message with a way to tell whether a method answers it rightly.
+type Exam struct {
+	Task   mind.Task
+	Area   string
+	Refuse bool // not to know is right
+	Slots  []object.Slot
+	Args   []object.Value
+	// Wrong says what is wrong with a source, or "".
+	Wrong func(source string) string
+}
+
+// Exam makes an exam of a case.
+func (c Case) Exam() Exam {
+	p := c.Problem()
+	return Exam{Task: p.Task, Area: c.Area, Refuse: c.Refuse, Slots: c.Trials[0].Slots, Args: c.args(), Wrong: func(source string) string {
+		program, err := method.Compile(string(p.Task.Selector), source)
+		if err != nil {
+			return err.Error()
+		}
+		return p.check(program)
+	}}
+}
+
+// args are the arguments of the message, the named ones after the others.
+func (c Case) args() []object.Value {
+	out := append([]object.Value(nil), c.Trials[0].Args...)
+	for _, k := range c.Kwargs {
+		out = append(out, k.Value)
+	}
+	return out
+}
+
+// Exam makes an exam of a message with its right method.
+func (r Right) Exam() Exam {
+	return Exam{Task: r.Task, Area: r.Area, Slots: r.Slots, Args: r.Args, Wrong: func(source string) string {
+		differs, err := r.Differs(source)
+		switch {
+		case err != nil:
+			return err.Error()
+		case differs:
+			return "it does something else than the right method"
+		}
+		return ""
+	}}
+}

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"slices"
 	"strings"
 
 	"batos"
@@ -65,31 +64,9 @@ func taskFrom(kind string, brief object.Value) mind.Task {
 		t.Args = append(t.Args, shapeFrom(a))
 	}
 	if kind == secondOpinion {
-		t.Slots = regrouped(t.Slots)
+		t.Slots = mind.Regrouped(t.Slots)
 	}
 	return t
-}
-
-// regrouped tells the same slots in another order, for one who is to come to
-// an opinion of his own: the types change places, slots of one type stay in
-// order, since which is the first of its type means something.
-func regrouped(in []mind.NamedShape) []mind.NamedShape {
-	var kinds []mind.ShapeKind
-	for _, s := range in {
-		if !slices.Contains(kinds, s.Shape.Kind) {
-			kinds = append(kinds, s.Shape.Kind)
-		}
-	}
-	slices.Reverse(kinds)
-	var out []mind.NamedShape
-	for _, k := range kinds {
-		for _, s := range in {
-			if s.Shape.Kind == k {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
 }
 
 // maxExample bounds the JSON example of a brief, in bytes.

@@ -1,6 +1,10 @@
 package mind
 
-import "batos/object"
+import (
+	"slices"
+
+	"batos/object"
+)
 
 // shapeItems is how many items of a container are looked at for its shape.
 const shapeItems = 32
@@ -104,3 +108,25 @@ func sharedFields(a, b []NamedShape) []NamedShape {
 
 // number reports whether the value is a number.
 func (s Shape) number() bool { return s.Kind == IntShape || s.Kind == FloatShape }
+
+// Regrouped tells the same slots in another order, for one who is to come to
+// an opinion of his own: the types change places, slots of one type stay in
+// order, since which is the first of its type means something.
+func Regrouped(in []NamedShape) []NamedShape {
+	var kinds []ShapeKind
+	for _, s := range in {
+		if !slices.Contains(kinds, s.Shape.Kind) {
+			kinds = append(kinds, s.Shape.Kind)
+		}
+	}
+	slices.Reverse(kinds)
+	var out []NamedShape
+	for _, k := range kinds {
+		for _, s := range in {
+			if s.Shape.Kind == k {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
