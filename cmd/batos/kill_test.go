@@ -262,10 +262,10 @@ func (m *mortal) audit(ctx context.Context, books []*ledger) {
 
 func TestNothingIsLostAndNothingIsDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 	with, isModel := engineHere(t)
-	kills := 30
+	kills, missions := 30, 1 // at least so many missions
 	switch {
 	case os.Getenv("BATOS_LONG") != "":
-		kills = 200
+		kills, missions = 200, 200
 	case testing.Short():
 		kills = 6
 	case isModel:
@@ -274,7 +274,7 @@ func TestNothingIsLostAndNothingIsDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 	const seed = 20261123
 	rng := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("%d kills of %s, seed %d", kills, with, seed)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(kills)*20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(kills+missions)*20*time.Second)
 	defer cancel()
 	m := newMortal(t, with)
 
@@ -286,7 +286,7 @@ func TestNothingIsLostAndNothingIsDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 		wg.Go(func() { failed <- m.work(ctx, c, &enough, &books[c]) })
 	}
 	atWork, engines := 0, 0
-	for kill := range kills {
+	for kill := 0; kill < kills || m.missions(ctx) < missions; kill++ {
 		moment := time.NewTimer(time.Duration(rng.IntN(600)) * time.Millisecond)
 		select {
 		case <-moment.C:
@@ -332,6 +332,15 @@ func TestNothingIsLostAndNothingIsDoneTwiceWhenTheServerIsKilled(t *testing.T) {
 	if len(all) == 0 {
 		t.Error("no client came to the end of anything")
 	}
+}
+
+// missions is how many missions there have been.
+func (m *mortal) missions(ctx context.Context) int {
+	var all wire.Missions
+	if err := m.insist(ctx, http.MethodGet, "/missions", nil, &all); err != nil {
+		m.t.Fatal(err)
+	}
+	return len(all.Missions)
 }
 
 // missionOpen reports whether a mission is on its way.

@@ -49,6 +49,9 @@ func objectClone(x *run, recv batos.OID, args starlark.Tuple, kwargs []starlark.
 	if err := unpack("clone", args, kwargs); err != nil {
 		return nil, err
 	}
+	if err := x.mayRead(recv); err != nil {
+		return nil, err
+	}
 	oid, err := x.clone(recv)
 	if err != nil {
 		return nil, err
@@ -123,12 +126,18 @@ func objectHasSlot(x *run, recv batos.OID, args starlark.Tuple, kwargs []starlar
 		_, ok := x.volatileValue(recv, name)
 		return starlark.Bool(ok), nil
 	}
-	_, _, ok, err := x.lookup(recv, name)
+	_, holder, ok, err := x.lookup(recv, name)
+	if err == nil && ok {
+		err = x.mayRead(holder)
+	}
 	return starlark.Bool(ok), err
 }
 
 func objectSlotNames(x *run, recv batos.OID, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if err := unpack("slot_names_", args, kwargs); err != nil {
+		return nil, err
+	}
+	if err := x.mayRead(recv); err != nil {
 		return nil, err
 	}
 	names, err := x.tx.SlotNames(recv)
@@ -174,6 +183,9 @@ func objectCount(x *run, recv batos.OID, args starlark.Tuple, kwargs []starlark.
 
 func objectDescribe(x *run, recv batos.OID, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if err := unpack("describe", args, kwargs); err != nil {
+		return nil, err
+	}
+	if err := x.mayRead(recv); err != nil {
 		return nil, err
 	}
 	s, err := x.tx.Load(recv)

@@ -13,6 +13,9 @@ func (x *run) Clone(_ *method.Run, oid batos.OID) (batos.OID, error) {
 	if x.halted != nil {
 		return 0, errHalted
 	}
+	if err := x.mayRead(oid); err != nil {
+		return 0, err
+	}
 	return x.clone(oid)
 }
 

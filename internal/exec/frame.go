@@ -62,6 +62,20 @@ func (x *run) mayWrite(oid batos.OID, slot string) error {
 	return denied(f, oid, "slot "+slot, r)
 }
 
+// mayRead refuses sealed objects to code of less than genesis authority: the
+// kernel's records hold the arguments and answers of everybody's messages.
+func (x *run) mayRead(oid batos.OID) error {
+	f := x.top()
+	if f.authority >= batos.Genesis || oid == f.self {
+		return nil
+	}
+	p, err := x.tx.Protection(oid)
+	if err != nil || p != object.Sealed {
+		return err
+	}
+	return batos.Errorf(batos.Denied, "%s cannot be read: it is a record of the kernel, and this code has only %s authority", oid, f.authority)
+}
+
 func denied(f *frame, oid batos.OID, what string, r right) error {
 	switch r {
 	case sealed:

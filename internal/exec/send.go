@@ -59,6 +59,9 @@ func (x *run) apply(recv, holder batos.OID, sel batos.Selector, v object.Value, 
 	if err := noArguments(sel, args, kwargs); err != nil {
 		return nil, err
 	}
+	if err := x.mayRead(holder); err != nil {
+		return nil, err
+	}
 	return x.value(v, method.Owner{OID: holder, Slot: string(sel)})
 }
 

@@ -23,6 +23,9 @@ func (x *run) Get(_ *method.Run, recv batos.OID, name string) (starlark.Value, b
 	if err != nil || !ok {
 		return nil, false, err
 	}
+	if err := x.mayRead(holder); err != nil {
+		return nil, false, err
+	}
 	switch v.(type) {
 	case *object.Method, object.Primitive:
 		return x.vm.Bound(recv, batos.Selector(name)), true, nil
