@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"batos/internal/mind/mindtest": 6,
 	"batos/internal/guardian":      6,
 	"batos/internal/memory":        6,
+	"batos/internal/catalog":       6,
 	"batos/internal/exec":          6,
 	"batos/internal/proof":         6,
 	"batos/internal/quarantine":    7,

@@ -41,6 +41,7 @@ type upFlags struct {
 	http, zmq        string
 	model, lib       string
 	adapters         string
+	embedder         string
 	curve            bool
 	threads, context int
 	verbose, quiet   bool
@@ -101,6 +102,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().BoolVar(&f.curve, "zmq-curve", false, "encrypt the bridge by CURVE with the key in the image folder; needed beyond loopback")
 	c.Flags().StringVar(&f.model, "model", "", "GGUF file to take into the image and use, http://host:port/v1[#MODEL], or none")
 	c.Flags().StringVar(&f.adapters, "adapters", stagingFolder, "folder of adapters to take into the image, if it is there")
+	c.Flags().StringVar(&f.embedder, "embedder", "", "GGUF file of a model that makes vectors for the knowledge catalog, such as all-MiniLM-L6-v2")
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
@@ -171,6 +173,14 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	config := kernel.Config{
 		Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe,
 		Trainer: trainer(f.lib), ForgeDir: filepath.Join(dir, "forge"),
+	}
+	if f.embedder != "" {
+		e, err := llama.Open(ctx, llama.Config{LibDir: f.lib, ModelPath: f.embedder, Threads: 1})
+		if err != nil {
+			return batos.Errorf(batos.CodeOf(err), "--embedder %s: %w", f.embedder, err)
+		}
+		defer func() { err = errors.Join(err, e.Close()) }()
+		config.Embedder = e
 	}
 	metrics, closeTraces, err := observe(ctx, &config)
 	if err != nil {

@@ -76,6 +76,9 @@ func (k *Kernel) effect(ctx context.Context, f *flight, w *exec.WantedEffect) (r
 		return k.infer(ctx, f, w)
 	case exec.EffectTrial:
 		return k.trial(ctx, f, w.Args, w.Seq)
+	case effectEmbed:
+		v, err := k.embed(ctx, fieldsOf(w.Args))
+		return v, nil, err
 	case effectTier:
 		return k.moveTier(ctx, fieldsOf(w.Args)), nil, nil
 	}

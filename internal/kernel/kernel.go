@@ -25,6 +25,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/catalog"
 	"batos/internal/exec"
 	"batos/internal/memory"
 	"batos/internal/mind"
@@ -58,6 +59,8 @@ type Config struct {
 	// ForgeDir is the folder of its work.
 	Trainer  Trainer
 	ForgeDir string
+	// Embedder makes vectors for the knowledge catalog; nil searches text only.
+	Embedder mind.Embedder
 	// Observe is told of everything that ended, if not nil. It must be quick
 	// and may be called from any goroutine.
 	Observe func(Observation)
@@ -74,6 +77,7 @@ type Kernel struct {
 	boxes   *mailboxes
 	core    *core
 	tiers   *memory.Tiers
+	vectors catalog.Vectors
 	ledgers ledgers
 	roots   roots
 	safe    string // why no code of the image runs; "" if it does

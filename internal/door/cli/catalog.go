@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"batos"
+	"batos/internal/catalog"
+	"batos/internal/wire"
+	"batos/object"
+)
+
+// catalogTarget is the object that the commands talk to.
+const catalogTarget = "knowledge_catalog_obj"
+
+// catalog fills and asks the knowledge catalog.
+func (a *App) catalog() *cobra.Command {
+	c := &cobra.Command{
+		Use: "catalog", Short: "The knowledge catalog: documents that are found by what they say", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return batos.Errorf(batos.Invalid, "say what: add, search, list or rm")
+		},
+	}
+	c.AddCommand(a.catalogAdd(), a.catalogSearch(), a.catalogList(), a.catalogRemove())
+	return c
+}
+
+// ask sends the catalog a message and gives its answer.
+func (a *App) ask(ctx context.Context, selector string, args ...object.Value) (object.Value, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	m := wire.Send{Target: catalogTarget, Selector: selector}
+	for _, v := range args {
+		m.Args = append(m.Args, wire.Value{Value: v})
+	}
+	o, err := client.Send(ctx, m)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.Error != nil:
+		return nil, o.Error.Err()
+	case o.Value == nil:
+		return object.None{}, nil
+	}
+	return o.Value.Value, nil
+}
+
+func (a *App) catalogAdd() *cobra.Command {
+	var chunker, language string
+	c := &cobra.Command{
+		Use: "add PATH…", Short: "Add files, or whole folders, to the catalog", Args: cobra.MinimumNArgs(1),
+		Long: "Add text, Markdown, HTML, source code and, with pdftotext, PDF. A document's id is its path; adding a path again replaces it.\n" +
+			"A file that cannot be read is named and passed over. Hidden files and folders are left out.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := filesAt(args)
+			if err != nil {
+				return err
+			}
+			show, end := a.Meter("catalog")
+			defer end()
+			added, chunks, skipped := 0, 0, 0
+			for i, path := range files {
+				show(wire.CareProgress{Done: int64(i), Total: int64(len(files)), Text: path})
+				text, err := catalog.Read(cmd.Context(), path)
+				if err != nil {
+					skipped++
+					a.tellErr("%s", err)
+					continue
+				}
+				lang := text.Language
+				if language != "" {
+					lang = language
+				}
+				var how object.Value = object.None{}
+				if chunker != "" {
+					how = object.Str(chunker)
+				}
+				meta := &object.Dict{Entries: []object.Entry{
+					{Key: object.Str("path"), Value: object.Str(path)}, {Key: object.Str("kind"), Value: object.Str(text.Kind)},
+					{Key: object.Str("ending"), Value: object.Str(strings.TrimPrefix(filepath.Ext(path), "."))},
+				}}
+				v, err := a.ask(cmd.Context(), "index_document_", object.Str(path), object.Str(text.Body), meta, how, object.Str(lang))
+				if err != nil {
+					return err
+				}
+				added++
+				chunks += len(listed(v))
+			}
+			end()
+			return a.done(map[string]int{"documents": added, "chunks": chunks, "skipped": skipped}, "%d documents in %d chunks; %d files passed over", added, chunks, skipped)
+		},
+	}
+	c.Flags().StringVar(&chunker, "chunker", "", "how to cut: "+catalog.Recursive+" or "+catalog.Semantic+" (default: as the catalog's slot says)")
+	c.Flags().StringVar(&language, "language", "", "language of the text: "+strings.Join(catalog.Languages(), ", "))
+	return c
+}
+
+// filesAt lists the files at paths, in order.
+func filesAt(paths []string) ([]string, error) {
+	var out []string
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil, batos.Errorf(batos.NotFound, "%s: there is no such file or folder", path)
+		}
+		if !st.IsDir() {
+			out = append(out, filepath.Clean(path))
+			continue
+		}
+		err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return batos.Errorf(batos.Denied, "%s cannot be read: %w", name, err)
+			}
+			if strings.HasPrefix(d.Name(), ".") && name != path {
+				if d.IsDir() {
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			if d.Type().IsRegular() {
+				out = append(out, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// listed gives the items of a list.
+func listed(v object.Value) []object.Value {
+	if l, ok := v.(*object.List); ok {
+		return l.Items
+	}
+	return nil
+}
+
+func (a *App) catalogSearch() *cobra.Command {
+	var top int
+	var where []string
+	c := &cobra.Command{
+		Use: "search QUERY…", Short: "Find what the documents say about something", Args: cobra.MinimumNArgs(1),
+		Example: "  batos catalog search how is a crash recovered\n  batos catalog search --where kind=markdown pack",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var filter object.Value = object.None{}
+			if len(where) > 0 {
+				d := &object.Dict{}
+				for _, w := range where {
+					k, v, ok := strings.Cut(w, "=")
+					if !ok || k == "" {
+						return batos.Errorf(batos.Invalid, "--where %.60q: write NAME=VALUE", w)
+					}
+					d.Entries = append(d.Entries, object.Entry{Key: object.Str(k), Value: object.Str(v)})
+				}
+				filter = d
+			}
+			v, err := a.ask(cmd.Context(), "search_", object.Str(strings.Join(args, " ")), object.NewInt(int64(top)), filter)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				a.print(wire.Value{Value: v})
+				return nil
+			}
+			hits := listed(v)
+			if len(hits) == 0 {
+				a.line("nothing found")
+				return nil
+			}
+			for i, h := range hits {
+				parts := get(h, "parts")
+				a.line("%d  %s, chunk %s of %s   score %.4s (bm25 %.5s, cosine %.5s)", i+1, text(get(h, "document")), text(get(h, "index")), refText(get(h, "chunk")),
+					text(get(h, "score")), text(get(parts, "bm25")), text(get(parts, "cosine")))
+				for _, l := range excerpt(text(get(h, "text"))) {
+					a.line("     %s", l)
+				}
+			}
+			if text(get(hits[0], "by")) == "text" {
+				a.line("by text only: there is no embedder (batos up --embedder FILE.gguf)")
+			}
+			return nil
+		},
+	}
+	c.Flags().IntVar(&top, "top", 5, "how many")
+	c.Flags().StringArrayVar(&where, "where", nil, "only documents with this metadata: NAME=VALUE, again for more")
+	return c
+}
+
+func refText(v object.Value) string {
+	if r, ok := v.(object.Ref); ok {
+		return batos.OID(r).String()
+	}
+	return "?"
+}
+
+// excerpt is the beginning of a chunk for a terminal.
+func excerpt(s string) []string {
+	const most, width = 4, 120
+	var out []string
+	for _, l := range strings.Split(s, "\n") {
+		if l = strings.TrimSpace(l); l == "" {
+			continue
+		}
+		if len(out) == most {
+			return append(out, "…")
+		}
+		if r := []rune(l); len(r) > width {
+			l = string(r[:width]) + "…"
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func (a *App) catalogList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the documents", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			const page = 500
+			all := &object.List{}
+			for after := ""; ; {
+				v, err := a.ask(cmd.Context(), "list_", object.Str(after), object.NewInt(page))
+				if err != nil {
+					return err
+				}
+				got := listed(v)
+				all.Items = append(all.Items, got...)
+				if len(got) < page {
+					break
+				}
+				after = text(get(got[len(got)-1], "id"))
+			}
+			if a.json {
+				a.print(wire.Value{Value: all})
+				return nil
+			}
+			for _, d := range all.Items {
+				a.line("%-9s %-60s %4s chunks, %s, %s", refText(get(d, "document")), text(get(d, "id")), text(get(d, "chunks")), text(get(d, "chunker")), text(get(d, "language")))
+			}
+			a.line("%s", fmt.Sprintf("%d documents", len(all.Items)))
+			return nil
+		},
+	}
+}
+
+func (a *App) catalogRemove() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm DOCUMENT…", Short: "Take documents out of the catalog", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, id := range args {
+				v, err := a.ask(cmd.Context(), "remove_document_", object.Str(id))
+				if err != nil {
+					return err
+				}
+				if b, ok := v.(object.Bool); !ok || !bool(b) {
+					return batos.Errorf(batos.NotFound, "the catalog has no document %.80q; batos catalog list", id)
+				}
+				if !a.json {
+					a.line("%s is out", id)
+				}
+			}
+			return nil
+		},
+	}
+}
