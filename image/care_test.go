@@ -551,7 +551,7 @@ func TestSurvey(t *testing.T) {
 	if s.Busiest[0].OID != target || s.Busiest[0].Bytes < 5000 {
 		t.Errorf("the busiest are %+v", s.Busiest)
 	}
-	if s.Popular[0] != (Popular{target, false, 2}) {
+	if s.Popular[0] != (Popular{target, "object", false, 2}) {
 		t.Errorf("the most referred to are %+v", s.Popular)
 	}
 	from, err := im.Referrers(t.Context(), target)

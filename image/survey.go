@@ -37,13 +37,15 @@ type Share struct {
 // Sized is one object or tree with a size in bytes.
 type Sized struct {
 	OID   batos.OID
-	Tree  bool // its pages are counted with it
+	Kind  string // as in [Share]
+	Tree  bool   // its pages are counted with it
 	Bytes int64
 }
 
 // Popular is one object or tree and how many others refer to it.
 type Popular struct {
 	OID  batos.OID
+	Kind string // as in [Share]
 	Tree bool
 	From int64
 }
@@ -250,20 +252,24 @@ func (s *surveyor) result(top int) *Survey {
 	slices.SortFunc(out.Kinds, func(a, b Share) int {
 		return cmp.Or(cmp.Compare(b.Bytes+b.PastBytes, a.Bytes+a.PastBytes), cmp.Compare(a.Kind, b.Kind))
 	})
-	isTree := func(oid batos.OID) bool { e := s.at[oid]; return e != nil && e.tree == oid }
-	out.Biggest = largest(size, top, isTree)
-	out.Busiest = largest(past, top, isTree)
-	for _, l := range largest(from, top, isTree) {
-		out.Popular = append(out.Popular, Popular{l.OID, l.Tree, l.Bytes})
+	out.Biggest, out.Busiest = s.largest(size, top), s.largest(past, top)
+	for _, l := range s.largest(from, top) {
+		out.Popular = append(out.Popular, Popular{l.OID, l.Kind, l.Tree, l.Bytes})
 	}
 	return out
 }
 
-func largest(of map[batos.OID]int64, top int, isTree func(batos.OID) bool) []Sized {
+func (s *surveyor) largest(of map[batos.OID]int64, top int) []Sized {
 	out := make([]Sized, 0, len(of))
 	for oid, n := range of {
-		out = append(out, Sized{oid, isTree(oid), n})
+		out = append(out, Sized{OID: oid, Bytes: n})
 	}
 	slices.SortFunc(out, func(a, b Sized) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.OID, b.OID)) })
-	return out[:min(top, len(out))]
+	out = out[:min(top, len(out))]
+	for i := range out {
+		if e := s.at[out[i].OID]; e != nil {
+			out[i].Kind, out[i].Tree = e.kind, e.tree == out[i].OID
+		}
+	}
+	return out
 }

@@ -192,13 +192,13 @@ func showStats(app *cli.App, s *wire.StatsResult) error {
 		app.Line("")
 		app.Line("%s", l.title)
 		for _, o := range l.list {
-			app.Line("  %12d  %s", o.Bytes, called(o.Named, o.Tree))
+			app.Line("  %12d  %s", o.Bytes, called(o.Named, o.Kind))
 		}
 	}
 	app.Line("")
 	app.Line("most referred to, by how many")
 	for _, o := range s.Popular {
-		app.Line("  %12d  %s", o.From, called(o.Named, o.Tree))
+		app.Line("  %12d  %s", o.From, called(o.Named, o.Kind))
 	}
 	if s.Dangling > 0 {
 		app.Line("")
@@ -212,7 +212,7 @@ func showReferrers(app *cli.App, r *wire.ReferrersResult, of string) error {
 		return app.Print(r)
 	}
 	for _, o := range r.From {
-		app.Line("%s", called(o, false))
+		app.Line("%s", called(o, ""))
 	}
 	if len(r.From) == 0 {
 		app.Line("nothing refers to %s", of)
@@ -220,12 +220,13 @@ func showReferrers(app *cli.App, r *wire.ReferrersResult, of string) error {
 	return nil
 }
 
-func called(o wire.Named, tree bool) string {
-	s := o.OID
-	if tree {
-		s = "tree " + s
+// called is an object with what a person knows it by: its name, or its kind.
+func called(o wire.Named, kind string) string {
+	what := o.Name
+	if what == "" && kind != "object" {
+		what = "(" + kind + ")"
 	}
-	return strings.TrimSpace(s + " " + o.Name)
+	return strings.TrimSpace(strings.TrimSuffix(o.OID+" "+what, "()"))
 }
 
 func imagePack(app *cli.App) *cobra.Command {

@@ -123,15 +123,15 @@ type KindSpace struct {
 // Space is one object or tree with its size.
 type Space struct {
 	Named
-	Tree  bool  `json:"tree,omitempty"`
-	Bytes int64 `json:"bytes"`
+	Kind  string `json:"kind,omitempty"` // as in KindSpace; "": it is gone
+	Bytes int64  `json:"bytes"`
 }
 
 // Popular is one object or tree and how many others refer to it.
 type Popular struct {
 	Named
-	Tree bool  `json:"tree,omitempty"`
-	From int64 `json:"from"`
+	Kind string `json:"kind,omitempty"`
+	From int64  `json:"from"`
 }
 
 // ReferrersResult lists what refers to one object.

@@ -280,9 +280,16 @@ type readAhead struct {
 
 type readNext struct {
 	i    int64
-	buf  []byte
+	buf  *[chunk]byte // of buffers
+	n    int64
 	err  error
 	done chan struct{}
+}
+
+// end waits and gives the buffer back.
+func (n *readNext) end() {
+	<-n.done
+	buffers.Put(n.buf)
 }
 
 var _ store.Blob = (*blob)(nil)
@@ -410,7 +417,7 @@ func (b *blob) Path() string { return b.path }
 func (b *blob) Close() error {
 	b.ahead.mu.Lock()
 	if n := b.ahead.next; n != nil {
-		<-n.done
+		n.end()
 		b.ahead.next = nil
 	}
 	b.ahead.mu.Unlock()
@@ -437,8 +444,9 @@ func (b *blob) through(p []byte, i int64) error {
 	if n == nil {
 		return b.read(p, i)
 	}
+	defer n.end()
 	<-n.done
-	copy(p, n.buf)
+	copy(p, n.buf[:n.n])
 	return n.err
 }
 
@@ -454,10 +462,10 @@ func (a *readAhead) take(b *blob, i int64) *readNext {
 		a.next = nil
 	}
 	if i == a.last+1 && a.next == nil && (i+1)*chunk < b.size {
-		next := &readNext{i: i + 1, buf: make([]byte, b.length(i+1)), done: make(chan struct{})}
+		next := &readNext{i: i + 1, buf: buffers.Get().(*[chunk]byte), n: b.length(i + 1), done: make(chan struct{})}
 		a.next = next
 		go func() {
-			next.err = b.read(next.buf, next.i)
+			next.err = b.read(next.buf[:next.n], next.i)
 			close(next.done)
 		}()
 	}

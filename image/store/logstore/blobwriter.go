@@ -107,7 +107,8 @@ func (w *blobWriter) put(p []byte) (int, error) {
 
 func errSealed() error { return batos.Errorf(batos.Invalid, "the blob is sealed or dropped") }
 
-// buffers of one chunk for ReadFrom, which has this many under way.
+// buffers of one chunk are for ReadFrom, which has this many under way, and for
+// reading ahead.
 var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 const underWay = 8

@@ -124,7 +124,7 @@ func stats(ctx context.Context, im *image.Image, in wire.Care) (*wire.CareResult
 		out.Kinds = append(out.Kinds, wire.KindSpace(k))
 	}
 	for _, p := range s.Popular {
-		out.Popular = append(out.Popular, wire.Popular{Named: names.of(p.OID), Tree: p.Tree, From: p.From})
+		out.Popular = append(out.Popular, wire.Popular{Named: names.of(p.OID), Kind: p.Kind, From: p.From})
 	}
 	return &wire.CareResult{Stats: out}, nil
 }
@@ -132,7 +132,7 @@ func stats(ctx context.Context, im *image.Image, in wire.Care) (*wire.CareResult
 func spaces(list []image.Sized, names names) []wire.Space {
 	out := []wire.Space{}
 	for _, o := range list {
-		out = append(out, wire.Space{Named: names.of(o.OID), Tree: o.Tree, Bytes: o.Bytes})
+		out = append(out, wire.Space{Named: names.of(o.OID), Kind: o.Kind, Bytes: o.Bytes})
 	}
 	return out
 }
