@@ -9,6 +9,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/adapter"
 	"batos/internal/codec"
 	"batos/internal/exec"
 	"batos/internal/memory"
@@ -23,7 +24,7 @@ const effectTier = "tier"
 // newTiers makes the adapters' tiers. What the image says of budgets and
 // policy holds at once.
 func (k *Kernel) newTiers() *memory.Tiers {
-	return memory.New(memory.Config{Open: k.openAdapter, Host: k.host, Budgets: k.budgets, Policy: k.choose, Clock: k.clock})
+	return memory.New(memory.Config{Open: k.openAdapter, Host: k.host, Weigh: adapter.Weigh, Budgets: k.budgets, Policy: k.choose, Clock: k.clock})
 }
 
 // host is the engine in use if it holds adapters, else nil.

@@ -47,6 +47,10 @@ type Config struct {
 	Open func(ctx context.Context, hash string) (Source, error)
 	// Host is the engine, or nil while there is none.
 	Host func() mind.AdapterHost
+	// Weigh gives the most bytes that the engine may take for an adapter's
+	// file, so that they are there before it takes them; nil is the file's
+	// size.
+	Weigh func(f *os.File) int64
 	// Budgets gives the bounds of the warm and the hot tier, in bytes. It is
 	// asked before every decision, so a change holds at once.
 	Budgets func() (warm, hot int64)
@@ -148,6 +152,15 @@ func New(c Config) *Tiers {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.Weigh == nil {
+		c.Weigh = func(f *os.File) int64 {
+			st, err := f.Stat()
+			if err != nil {
+				return 0 // loading it will tell
+			}
+			return st.Size()
+		}
 	}
 	return &Tiers{c: c, known: map[string]*entry{}, changed: make(chan struct{})}
 }
@@ -477,10 +490,8 @@ func (t *Tiers) chill(e *entry) {
 
 // load brings a warm entry that this caller holds into the engine.
 func (t *Tiers) load(ctx context.Context, host mind.AdapterHost, e *entry) error {
-	// What the engine takes is known only afterwards: tensors as they are in
-	// the file, and some overhead for each.
-	want := e.size
-	if err := t.reserve(ctx, e, Hot, want, true); err != nil {
+	_, budget := t.c.Budgets() // one that fits by what is measured may not by what is feared
+	if err := t.reserve(ctx, e, Hot, max(min(t.c.Weigh(e.file), budget), e.size), true); err != nil {
 		return err
 	}
 	began := t.c.Clock()
@@ -541,9 +552,6 @@ func (t *Tiers) stage(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// copyChunk is how much is read at once: whole units of the blobs' hashes.
-const copyChunk = 4 << 20
-
 // Scratch makes an empty file in memory, outside Go's heap, which is gone when
 // it is closed.
 func Scratch(name string) (*os.File, error) {
@@ -553,43 +561,3 @@ func Scratch(name string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
-
-// seal makes a memory file of a source and forbids every change of it.
-func seal(ctx context.Context, src Source, hash string) (*os.File, error) {
-	f, err := Scratch("adapter-" + hash)
-	if err != nil {
-		return nil, err
-	}
-	size := src.Size()
-	fail := func(err error) (*os.File, error) {
-		_ = f.Close() // the first error is the one to tell
-		return nil, fmt.Errorf("adapter %.12s: %w", hash, err)
-	}
-	if err := f.Truncate(size); err != nil {
-		return fail(err)
-	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fail(err)
-	}
-	for at := int64(0); at < size && err == nil; at += copyChunk {
-		if err = ctx.Err(); err == nil {
-			_, err = src.ReadAt(mem[at:min(at+copyChunk, size)], at)
-		}
-		if errors.Is(err, io.EOF) && at+copyChunk >= size {
-			err = nil
-		}
-	}
-	if uerr := unix.Munmap(mem); err == nil {
-		err = uerr
-	}
-	if err != nil {
-		return fail(err)
-	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
-		return fail(err)
-	}
-	return f, nil
-}
-
-func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
