@@ -2,6 +2,7 @@ package seedmind
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -11,18 +12,68 @@ import (
 )
 
 // The base model learns a little of every persona's work. What the adapters
-// learn is more than that: a plan that also says what the method answers, and
-// tests on standard objects.
+// learn is more than that: a plan that also says what the method answers, a
+// sentence that also says what it changes, requirements that also tell types
+// and what the columns of tables are, and tests on standard objects.
 
 // grownAnswer is [roleAnswer] as an adapter learns it.
 func grownAnswer(r *rand.Rand, kind mind.Kind, s Sample) (string, bool) {
 	switch kind {
 	case mind.Plan:
 		return grownPlan(r, s)
+	case mind.Describe:
+		return sentence(s) + grownSentence(s), true
+	case mind.Requirements:
+		d, ok := displayOf(s.Answer)
+		return d.grownRequirements(s.Prompt), ok
 	case mind.Tests:
 		return standardTest(s)
 	}
 	return roleAnswer(r, kind, s)
+}
+
+// grownSentence says which slots a method changes.
+func grownSentence(s Sample) string {
+	_, changes := uses(s)
+	if len(changes) == 0 {
+		return " Changes nothing."
+	}
+	return " Changes " + strings.Join(changes, " and ") + "."
+}
+
+// grownRequirements is [display.requirements] with the type of each slot and,
+// for records, which field names them and which are numbers.
+func (d display) grownRequirements(p mind.SeedPrompt) string {
+	var parts []string
+	if strings.HasPrefix(d.title, "$") {
+		parts = append(parts, fmt.Sprintf(`{"slot": "%s", "view": "title"}`, d.title))
+	}
+	for _, c := range d.children {
+		s := p.Slots[c.slot]
+		text := fmt.Sprintf(`{"slot": "$%d", "type": "%s", `, c.slot, s.Type)
+		if c.fact != "" {
+			text += fmt.Sprintf(`"fact": "%s", `, c.fact)
+		}
+		text += `"view": "` + c.view + `"`
+		if c.fact == "" && len(s.Fields) > 0 {
+			first := firstField(p, c.slot)
+			key := ""
+			var columns, numbers []string
+			for k, f := range s.Fields {
+				alias := fmt.Sprintf(`"#%d"`, first+k)
+				columns = append(columns, alias)
+				if f.Type == mind.SeedNumber {
+					numbers = append(numbers, alias)
+				}
+				if key == "" && f.Role == "name" {
+					key = `, "key": ` + alias
+				}
+			}
+			text += `, "columns": [` + strings.Join(columns, ", ") + `]` + key + `, "numbers": [` + strings.Join(numbers, ", ") + `]`
+		}
+		parts = append(parts, text+"}")
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }
 
 // grownPlan is a plan that ends with the type of the method's answer, as it is

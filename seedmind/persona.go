@@ -68,7 +68,24 @@ func roleAnswer(r *rand.Rand, kind mind.Kind, method Sample) (answer string, ok 
 
 // plan says which slots a method reads and changes.
 func plan(s Sample) string {
-	var reads, changes []string
+	reads, changes := uses(s)
+	facets := `"slots"`
+	if len(s.Prompt.Args) > 0 {
+		facets = `"slots", "arguments"`
+	}
+	return `{"facets": [` + facets + `], "reads": [` + quoted(reads) + `], "changes": [` + quoted(changes) + `]}`
+}
+
+func quoted(aliases []string) string {
+	out := make([]string, len(aliases))
+	for i, a := range aliases {
+		out[i] = `"` + a + `"`
+	}
+	return strings.Join(out, ", ")
+}
+
+// uses gives the slots that a method reads and those that it changes.
+func uses(s Sample) (reads, changes []string) {
 	for i := range s.Prompt.Slots {
 		alias := "$" + itoa(i)
 		used, changed := false, false
@@ -87,17 +104,13 @@ func plan(s Sample) string {
 			}
 		}
 		if used {
-			reads = append(reads, `"`+alias+`"`)
+			reads = append(reads, alias)
 		}
 		if changed {
-			changes = append(changes, `"`+alias+`"`)
+			changes = append(changes, alias)
 		}
 	}
-	facets := `"slots"`
-	if len(s.Prompt.Args) > 0 {
-		facets = `"slots", "arguments"`
-	}
-	return `{"facets": [` + facets + `], "reads": [` + strings.Join(reads, ", ") + `], "changes": [` + strings.Join(changes, ", ") + `]}`
+	return reads, changes
 }
 
 // changesAt reports whether code after a slot's alias changes the slot.

@@ -41,13 +41,14 @@ func (s Seed) NeedsAdapter(kind Kind) bool { return !s.Serves(kind) && PersonaOf
 //
 //	plan          {"facets": ["slots", "arguments"], "reads": [slot…], "changes": [slot…], "answers": type}, the type
 //	              being number, text, flag, list, dict, view, nothing or any
-//	requirements  [{"slot": name, "fact": "count", "view": "number"}…]: "fact" is missing where it is the slot's
-//	              value, "sum" or "largest" else; the view "title" wants the slot's text as title; of a table
-//	              of records "columns" lists the fields
+//	requirements  [{"slot": name, "type": "[n]", "fact": "count", "view": "number"}…]: "type" is one of SeedType;
+//	              "fact" is missing where it is the slot's value, "sum" or "largest" else; the view "title" wants
+//	              the slot's text as title; of a table of records "columns" lists the fields, "key" is the one
+//	              that names them, and "numbers" are those with numbers
 //	layout        {"view": "panel", "title": text, "children": [{"view": …, "label": text, "slot": name}…]}, with
 //	              "title_slot" for "title" and "fact" in a child as in requirements
 //	tests         {"slots": {name: value…}, "args": [value…], "want": value, "after": {name: value…}}
-//	describe      one sentence
+//	describe      a sentence, and one about what it changes
 //
 // An answer of another form is invalid, one that names a slot that there is
 // not refused.

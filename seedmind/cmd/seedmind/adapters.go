@@ -232,6 +232,7 @@ func adaptersEval(ctx context.Context, args []string) error {
 		minds = append(minds, m)
 	}
 	recipe := seedmind.StandardAdapter("")
+	recipe.RowTokens, recipe.HeadTokens = 256, recipe.BatchTokens // the longest answers are judged too
 	fmt.Printf("%-8s", "")
 	for _, role := range roles {
 		fmt.Printf("  %-22s", role.Persona+"'s work")
