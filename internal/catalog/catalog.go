@@ -3,8 +3,7 @@
 //
 // Read in this order: [Trees], where an index lies; [Add] and [Remove]; [Search]
 // with [Query] and [Hit]; [Analyze], which makes terms of text; [Split], which
-// makes chunks of a document; [Vectors], the part of the index that is kept in
-// memory.
+// makes chunks of a document; [Memo], what is kept in memory.
 //
 // # Layout
 //
@@ -30,8 +29,9 @@
 package catalog
 
 import (
-	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -51,7 +51,7 @@ const (
 
 // Trees are where an index lies, and the object that counts.
 type Trees struct {
-	Object   batos.OID   // its slots total_chunks and total_length are counters
+	Object   batos.OID   // its slots total_chunks, total_length and content_sum are counters
 	Text     object.Tree // (term, document) -> postings
 	Meta     object.Tree // (key, value, document) -> None
 	Chunks   object.Tree // "doc::i" -> chunk
@@ -63,6 +63,9 @@ type Trees struct {
 const (
 	countSlot  = "total_chunks"
 	lengthSlot = "total_length"
+	// sumSlot is the sum of the checksums of all documents: two moments with
+	// equal counters have the same documents.
+	sumSlot = "content_sum"
 )
 
 // Chunk is a piece of a document as it is indexed.
@@ -87,7 +90,7 @@ type Writer interface {
 }
 
 // posting is what one chunk has of a term.
-type posting struct{ chunk, tf, length int }
+type posting struct{ chunk, tf, length int32 }
 
 func encodePostings(ps []posting) object.Bytes {
 	var b []byte
@@ -111,7 +114,7 @@ func each(b object.Bytes, fn func(p posting)) bool {
 			}
 			v[i], raw = u, raw[n:]
 		}
-		fn(posting{int(v[0]), int(v[1]), int(v[2])})
+		fn(posting{int32(v[0]), int32(v[1]), int32(v[2])})
 	}
 	return true
 }
@@ -151,7 +154,7 @@ func Add(w Writer, t Trees, chunkParent batos.OID, d Document) (doc batos.OID, c
 			counts[term]++
 		}
 		for term, n := range counts {
-			index[term] = append(index[term], posting{i, n, len(terms)})
+			index[term] = append(index[term], posting{int32(i), int32(n), int32(len(terms))})
 		}
 		oid, err := w.New(object.Slot{Name: "parent*", Value: object.Ref(chunkParent)}, object.Slot{Name: "document_id", Value: object.Str(d.ID)},
 			object.Slot{Name: "chunk_index", Value: object.NewInt(int64(i))}, object.Slot{Name: "text", Value: object.Str(c.Text)}, object.Slot{Name: "metadata", Value: meta})
@@ -173,7 +176,8 @@ func Add(w Writer, t Trees, chunkParent batos.OID, d Document) (doc batos.OID, c
 	if v := packVectors(d.Chunks); v != nil {
 		slots = append(slots, object.Slot{Name: "vectors", Value: object.Bytes(v)}, object.Slot{Name: "dimensions", Value: object.NewInt(int64(len(d.Chunks[0].Vector)))})
 	}
-	if doc, err = w.New(slots...); err != nil {
+	sum := checksum(d, chunks)
+	if doc, err = w.New(append(slots, object.Slot{Name: "checksum", Value: object.NewInt(sum)})...); err != nil {
 		return 0, nil, err
 	}
 	text := tx.Tree(t.Text)
@@ -183,7 +187,7 @@ func Add(w Writer, t Trees, chunkParent batos.OID, d Document) (doc batos.OID, c
 		}
 	}
 	for _, m := range d.Metadata {
-		if s, ok := m.Value.(object.Str); ok && len(s) <= 256 && len(m.Name) <= 128 {
+		if s, ok := m.Value.(object.Str); ok && filters(m.Name, string(s)) {
 			if err := tx.Tree(t.Meta).Set(metaKey(m.Name, string(s), doc), object.None{}); err != nil {
 				return 0, nil, err
 			}
@@ -200,8 +204,35 @@ func Add(w Writer, t Trees, chunkParent batos.OID, d Document) (doc batos.OID, c
 	if err := tx.AddCounter(t.Object, countSlot, int64(len(chunks))); err != nil {
 		return 0, nil, err
 	}
-	return doc, chunks, tx.AddCounter(t.Object, lengthSlot, int64(total))
+	if err := tx.AddCounter(t.Object, lengthSlot, int64(total)); err != nil {
+		return 0, nil, err
+	}
+	return doc, chunks, tx.AddCounter(t.Object, sumSlot, sum)
 }
+
+// checksum is a number of 40 bits that tells a document from all others: sums
+// of many millions of them fit a counter.
+func checksum(d Document, chunks []batos.OID) int64 {
+	h := sha256.New()
+	write := func(s string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		_, _ = io.WriteString(h, s) // a hash takes everything
+	}
+	write(d.ID)
+	write(d.Language)
+	for i, c := range d.Chunks {
+		write(chunks[i].String())
+		write(c.Text)
+	}
+	write(string(packVectors(d.Chunks)))
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)) >> 24)
+}
+
+// filters reports whether documents can be filtered by a value of metadata:
+// longer ones are kept and not indexed.
+func filters(name, value string) bool { return len(value) <= 256 && len(name) <= 128 }
 
 func metadata(slots []object.Slot) *object.Dict {
 	d := &object.Dict{}
@@ -258,7 +289,7 @@ func Remove(tx *image.Tx, t Trees, id string) (bool, error) {
 		for _, e := range m.Entries {
 			k, isName := e.Key.(object.Str)
 			s, isText := e.Value.(object.Str)
-			if !isName || !isText {
+			if !isName || !isText || !filters(string(k), string(s)) {
 				continue
 			}
 			if _, err := tx.Tree(t.Meta).Delete(metaKey(string(k), string(s), doc)); err != nil {
@@ -293,6 +324,11 @@ func Remove(tx *image.Tx, t Trees, id string) (bool, error) {
 	if err := tx.AddCounter(t.Object, lengthSlot, -n); err != nil {
 		return false, err
 	}
+	sum, _ := get("checksum").(object.Int)
+	checksum, _ := sum.Int64()
+	if err := tx.AddCounter(t.Object, sumSlot, -checksum); err != nil {
+		return false, err
+	}
 	return true, tx.Delete(doc)
 }
 
@@ -319,27 +355,24 @@ type Hit struct {
 	VectorRank int
 }
 
-// place is a chunk by document and number.
-type place struct {
-	doc   batos.OID
-	chunk int32
-}
-
-type scored struct {
-	at    place
-	score float64
-}
-
 // deep is how many hits of each ranking are fused, at least.
 const deep = 100
 
-// Search finds the chunks that fit a query best, the best first. vectors keeps
-// what it read of the documents' vectors; nil reads them each time.
-func Search(tx *image.Tx, t Trees, q Query, vectors *Vectors) ([]Hit, error) {
+// Search finds the chunks that fit a query best, the best first. The memo keeps
+// what was read for the next search; nil reads everything anew, and so does a
+// transaction that has changed something, whose documents may yet be taken back.
+func Search(tx *image.Tx, t Trees, q Query, memo *Memo) ([]Hit, error) {
 	if q.Top < 1 || q.Top > 1000 {
 		return nil, batos.Errorf(batos.Invalid, "between 1 and 1000 hits can be asked for, not %d", q.Top)
 	}
+	if memo == nil || tx.Dirty() {
+		memo = new(Memo)
+	}
 	allowed, err := filter(tx, t, q.Where)
+	if err != nil {
+		return nil, err
+	}
+	c, err := contentOf(tx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -347,16 +380,13 @@ func Search(tx *image.Tx, t Trees, q Query, vectors *Vectors) ([]Hit, error) {
 	if q.Vector != nil {
 		want = max(want, deep)
 	}
-	byText, err := bm25(tx, t, q.Text, allowed, want)
+	byText, err := bm25(tx, t, c, q.Text, allowed, want, memo)
 	if err != nil {
 		return nil, err
 	}
 	var byVector []scored
 	if q.Vector != nil {
-		if vectors == nil {
-			vectors = new(Vectors)
-		}
-		if byVector, err = vectors.nearest(tx, t, q.Vector, allowed, want); err != nil {
+		if byVector, err = nearest(tx, t, c, q.Vector, allowed, want, memo); err != nil {
 			return nil, err
 		}
 	}
@@ -393,94 +423,21 @@ func lastOf(key object.Value) batos.OID {
 	return batos.OID(n)
 }
 
-// bm25 ranks by text. The terms of the query are analysed in every language
-// that documents may be in that gives other terms than the first.
-func bm25(tx *image.Tx, t Trees, text string, allowed map[batos.OID]bool, top int) ([]scored, error) {
-	n, length, err := totals(tx, t)
-	if err != nil || n == 0 {
-		return nil, err
-	}
-	avg := float64(length) / float64(n)
-	scores := map[place]float64{}
-	for _, term := range queryTerms(text) {
-		type found struct {
-			at place
-			p  posting
-		}
-		var all []found
-		for e, err := range tx.Tree(t.Text).Range(termKey(term, 0), termKey(term, math.MaxInt64)) {
-			if err != nil {
-				return nil, err
-			}
-			b, _ := e.Value.(object.Bytes)
-			doc := lastOf(e.Key)
-			if !each(b, func(p posting) { all = append(all, found{place{doc, int32(p.chunk)}, p}) }) {
-				return nil, batos.Errorf(batos.Corrupt, "the index entry of %.60q is damaged; index its documents again", term)
-			}
-		}
-		idf := math.Log((float64(n) - float64(len(all)) + 0.5) / (float64(len(all)) + 0.5))
-		if idf <= 0 {
-			idf = leastIDF
-		}
-		for _, f := range all {
-			if allowed != nil && !allowed[f.at.doc] {
-				continue
-			}
-			tf := float64(f.p.tf)
-			scores[f.at] += idf * tf * (K1 + 1) / (tf + K1*(1-B+B*float64(f.p.length)/avg))
-		}
-	}
-	return best(scores, top), nil
-}
-
-func totals(tx *image.Tx, t Trees) (chunks, length int64, err error) {
-	for name, to := range map[string]*int64{countSlot: &chunks, lengthSlot: &length} {
-		v, _, err := tx.Slot(t.Object, name)
+// contentOf tells which documents there are.
+func contentOf(tx *image.Tx, t Trees) (content, error) {
+	c := content{index: t.Text, documents: t.Document}
+	for _, one := range []struct {
+		name string
+		to   *int64
+	}{{countSlot, &c.chunks}, {lengthSlot, &c.length}, {sumSlot, &c.checksum}} {
+		v, _, err := tx.Slot(t.Object, one.name)
 		if err != nil {
-			return 0, 0, err
+			return c, err
 		}
-		c, _ := v.(object.Counter)
-		*to = int64(c)
+		n, _ := v.(object.Counter)
+		*one.to = int64(n)
 	}
-	return chunks, length, nil
-}
-
-// best gives the highest scores, in order; equal ones by place, so that the
-// answer is the same everywhere.
-func best(scores map[place]float64, top int) []scored {
-	out := make([]scored, 0, len(scores))
-	for at, s := range scores {
-		out = append(out, scored{at, s})
-	}
-	return highest(out, top)
-}
-
-// highest keeps the top highest of out, in order.
-func highest(out []scored, top int) []scored {
-	order := func(a, b scored) int {
-		if c := cmp.Compare(b.score, a.score); c != 0 {
-			return c
-		}
-		if c := cmp.Compare(a.at.doc, b.at.doc); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.at.chunk, b.at.chunk)
-	}
-	if len(out) > 4*top { // drop the most of what cannot be among them before sorting
-		heap := slices.Clone(out[:top])
-		slices.SortFunc(heap, order)
-		for _, s := range out[top:] {
-			if order(s, heap[top-1]) >= 0 {
-				continue
-			}
-			i, _ := slices.BinarySearchFunc(heap, s, order)
-			copy(heap[i+1:], heap[i:top-1])
-			heap[i] = s
-		}
-		return heap
-	}
-	slices.SortFunc(out, order)
-	return out[:min(top, len(out))]
+	return c, nil
 }
 
 // fuse joins two rankings and reads what was found.
@@ -500,22 +457,21 @@ func fuse(tx *image.Tx, byText, byVector []scored, top int) ([]Hit, error) {
 		h := at(s.at)
 		h.Cosine, h.VectorRank = s.score, i+1
 	}
-	scores := map[place]float64{}
+	r := ranking{most: top}
 	for p, h := range found {
-		switch {
-		case byVector == nil:
+		if byVector == nil {
 			h.Score = h.BM25
-		default:
-			for _, r := range []int{h.TextRank, h.VectorRank} {
-				if r > 0 {
-					h.Score += 1 / float64(FusionK+r)
+		} else {
+			for _, rank := range []int{h.TextRank, h.VectorRank} {
+				if rank > 0 {
+					h.Score += 1 / float64(FusionK+rank)
 				}
 			}
 		}
-		scores[p] = h.Score
+		r.add(scored{p, h.Score})
 	}
 	var out []Hit
-	for _, s := range best(scores, top) {
+	for _, s := range r.best {
 		h := found[s.at]
 		if err := h.read(tx); err != nil {
 			return nil, err

@@ -55,7 +55,7 @@ func (s *shelf) furnish() error {
 			}
 			slots = append(slots, object.Slot{Name: name, Value: *to})
 		}
-		slots = append(slots, object.Slot{Name: countSlot, Value: object.Counter(0)}, object.Slot{Name: lengthSlot, Value: object.Counter(0)})
+		slots = append(slots, object.Slot{Name: countSlot, Value: object.Counter(0)}, object.Slot{Name: lengthSlot, Value: object.Counter(0)}, object.Slot{Name: sumSlot, Value: object.Counter(0)})
 		s.trees.Object, err = tx.Create(object.NewState(object.Protected, batos.Genesis, slots...))
 		return err
 	})
@@ -484,7 +484,7 @@ func (s *shelf) consistent(acknowledged map[string]string) {
 				if err != nil {
 					return err
 				}
-				if !each(e.Value.(object.Bytes), func(p posting) { got += p.tf }) {
+				if !each(e.Value.(object.Bytes), func(p posting) { got += int(p.tf) }) {
 					return batos.Errorf(batos.Corrupt, "damaged")
 				}
 			}

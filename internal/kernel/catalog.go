@@ -272,7 +272,7 @@ func (k *Kernel) primFindChunks(c *exec.Call) (object.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	hits, err := catalog.Search(c.Tx(), t, q, &k.vectors)
+	hits, err := catalog.Search(c.Tx(), t, q, &k.memo)
 	if err != nil {
 		return nil, err
 	}

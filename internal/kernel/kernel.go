@@ -77,7 +77,7 @@ type Kernel struct {
 	boxes   *mailboxes
 	core    *core
 	tiers   *memory.Tiers
-	vectors catalog.Vectors
+	memo    catalog.Memo
 	ledgers ledgers
 	roots   roots
 	safe    string // why no code of the image runs; "" if it does
