@@ -35,12 +35,15 @@ func (s *Server) care(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &eventLines{w: w, control: http.NewResponseController(w)}
 	result, err := care.Run(r.Context(), s.config.Image, in, out.write)
+	if err != nil && s.ctx.Err() != nil {
+		err = batos.Errorf(batos.Busy, "the server stops; what was done until now is good, and the next %s goes on from there", in.Verb)
+	}
 	switch {
 	case err == nil:
 		out.write(wire.CareEvent{Result: result})
 	case !out.began:
 		s.fail(w, r, err)
-	case r.Context().Err() == nil:
+	case r.Context().Err() == nil || batos.CodeOf(err) == batos.Busy:
 		code := batos.CodeOf(err)
 		if code == "" {
 			s.config.Log.Error("care for the image failed", "verb", in.Verb, "error", err)
