@@ -51,6 +51,7 @@ var floors = map[string]int{
 	"batos/internal/door/care":     10,
 	"batos/internal/door/doortest": 11,
 	"batos/internal/door/mcp":      11,
+	"batos/internal/door/openai":   11,
 	"batos/internal/door/http":     11,
 	"batos/internal/door/bridge":   11,
 	"batos/internal/door/cli":      11,

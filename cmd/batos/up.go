@@ -23,6 +23,7 @@ import (
 	"batos/internal/door/cli"
 	"batos/internal/door/http"
 	"batos/internal/door/mcp"
+	openaidoor "batos/internal/door/openai"
 	"batos/internal/door/view"
 	"batos/internal/gguf"
 	"batos/internal/kernel"
@@ -303,6 +304,7 @@ func observe(ctx context.Context, c *kernel.Config) (*telemetry.Metrics, func(),
 func mounts(k *kernel.Kernel, keys *access.Keyring, metrics *telemetry.Metrics, log *slog.Logger) map[string]nethttp.Handler {
 	return map[string]nethttp.Handler{
 		"GET /metrics": metrics.Handler(),
+		"/v1/":         openaidoor.Handler(openaidoor.Config{Kernel: k, Keys: keys, Log: log}),
 		"/mcp":         mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
 	}
 }
