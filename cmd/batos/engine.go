@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,13 +69,23 @@ func doctor(app *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use: "doctor", Short: "Say what is found, what is missing, and how to get it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r := llama.Probe(cmd.Context(), llama.Config{LibDir: lib, ModelPath: model})
-			image, server := app.Survey(cmd.Context())
+			server := ""
+			if remote(model) {
+				server, model = model, ""
+			}
+			var r llama.Report
+			if server == "" {
+				r = llama.Probe(cmd.Context(), llama.Config{LibDir: lib, ModelPath: model})
+			} else {
+				r.Model = server
+				r.ModelInfo = probeRemote(cmd.Context(), server, &r)
+			}
+			image, door := app.Survey(cmd.Context())
 			if app.JSON() {
 				return app.Print(struct {
 					Engine        llama.Report `json:"engine"`
 					Image, Server string
-				}{r, image, server})
+				}{r, image, door})
 			}
 			app.Line("batos    %s", release)
 			if r.Library != nil {
@@ -84,14 +95,30 @@ func doctor(app *cli.App) *cobra.Command {
 				}
 				app.Line("engine   llama.cpp %s in %s (%s)", r.Library.Version, r.Library.Dir, pin)
 				app.Line("         %s; %s", r.Library.CPU, r.Library.Features)
+				gpu := false
+				for _, d := range r.Library.Devices {
+					app.Line("device   %s", d)
+					gpu = gpu || !strings.HasPrefix(d, "CPU")
+				}
+				if !gpu {
+					app.Line("         no GPU is used: the pinned libraries compute on the processor")
+				}
+			} else if server != "" {
+				app.Line("engine   a server, none on this machine")
 			} else {
 				app.Line("engine   not found")
 			}
 			if r.ModelInfo != "" {
 				app.Line("model    %s: %s", r.Model, r.ModelInfo)
 			}
+			if r.Plan != "" && server == "" {
+				app.Line("contexts %s", r.Plan)
+			}
+			if r.MemoryMiB > 0 {
+				app.Line("memory   about %d MiB needed, %d MiB free", r.MemoryMiB, r.FreeMiB)
+			}
 			app.Line("image    %s", image)
-			app.Line("server   %s", server)
+			app.Line("server   %s", door)
 			for _, a := range r.Advice {
 				app.Line("advice   %s", a)
 			}
@@ -102,6 +129,6 @@ func doctor(app *cli.App) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&lib, "lib", "", "folder of the engine's libraries")
-	c.Flags().StringVar(&model, "model", "", "also look at this GGUF file")
+	c.Flags().StringVar(&model, "model", "", "also look at this GGUF file, or ask this server (http://host:port/v1#MODEL)")
 	return c
 }

@@ -258,6 +258,10 @@ func FuzzRead(f *testing.F) {
 	f.Add(header(3, 1, 0).tensor("x", 0, 0, 8).pad(64).b)
 	f.Add(header(3, 0, 2).str("general.alignment").u32(4).u32(64).str("k").u32(9).u32(8).u64(2).str("a").str("b").b)
 	f.Add(header(3, 0, 1).str("k").u32(9).u32(7).u64(2).bytes(0, 1).b)
+	small := gguftest.Shape{Layers: 1, Width: 8, Hidden: 8, Heads: 1}
+	f.Add(gguftest.ModelBytes(f, small))
+	adapter, _ := gguftest.Adapter(f, small, 1)
+	f.Add(adapter)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g, err := read(b)
 		if err != nil {

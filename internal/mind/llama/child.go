@@ -78,8 +78,13 @@ func (d *death) Error() string {
 	return "the engine process ended: " + d.how + ": " + d.words
 }
 
-// start runs exe as an engine. The child has descriptor 3, an environment of
-// one variable, and dies with its parent.
+// childEnv is the whole environment of a child. The allocator's settings make
+// it give adapters' memory back: few pools for all threads, and every large
+// piece a mapping of its own, however many came and went before.
+var childEnv = []string{"GGML_NO_BACKTRACE=1", "MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=4194304", "MALLOC_TRIM_THRESHOLD_=33554432"}
+
+// start runs exe as an engine. The child has descriptor 3, and dies with its
+// parent.
 func start(exe string) (*child, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -94,7 +99,7 @@ func start(exe string) (*child, error) {
 	}
 	said := &head{}
 	cmd := exec.Command(exe, "engine", "serve")
-	cmd.Env = []string{"GGML_NO_BACKTRACE=1"}
+	cmd.Env = childEnv
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stdout, cmd.Stderr = said, said

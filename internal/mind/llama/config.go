@@ -29,7 +29,7 @@ type Config struct {
 	ModelHash string // SHA-256 of the model in hex, if known; "" is computed by Open
 	Threads   int    // 0: one for a small model, else two if there are two cores
 	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
-	Contexts  int    // requests computed side by side; 0: one for a large model, else one for each core, at most four
+	Contexts  int    // requests under way at a time; 0: one for a large model, else five
 
 	// Prefixes bounds the bytes of prompt beginnings whose state is kept, such
 	// as the personas' system prompts; 0: 256 MiB or an eighth of the free
@@ -79,7 +79,7 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 		return c, batos.Errorf(batos.Invalid, "%d contexts were asked for, at most %d make sense", c.Contexts, maxContexts)
 	case c.Contexts > 0:
 	case f.Parameters() < smallModel:
-		c.Contexts = max(1, min(4, runtime.NumCPU()/c.Threads))
+		c.Contexts = smallContexts
 	default:
 		c.Contexts = 1
 	}
@@ -112,6 +112,11 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 }
 
 const maxContexts = 64
+
+// smallContexts is one for each persona and one for the bare model. They cost
+// a small model next to nothing, and a context whose adapter is in force
+// already need not plan its graph anew, which takes the library milliseconds.
+const smallContexts = 5
 
 // parallel is how many contexts may compute at a time. More contexts than that
 // take turns, decode by decode, so that no thread is without a core.

@@ -496,7 +496,7 @@ func TestOpenErrors(t *testing.T) {
 func TestProbe(t *testing.T) {
 	lib := libraries(t)
 	r := Probe(t.Context(), Config{LibDir: lib, ModelPath: gguftest.Model(t, gguftest.Shape{})})
-	if !r.OK() || r.Library == nil || !r.HashOK || r.Library.Version != ggml.Version || !strings.HasPrefix(r.Library.CPU, "libggml-cpu-") || !strings.HasPrefix(r.ModelInfo, "tiny random: llama") {
+	if !r.OK() || r.Library == nil || !r.HashOK || r.Library.Version != ggml.Version || !strings.HasPrefix(r.Library.CPU, "libggml-cpu-") || !strings.HasPrefix(r.ModelInfo, "tiny random: llama") || !strings.Contains(r.Plan, "of 512 tokens") || len(r.Library.Devices) == 0 {
 		t.Errorf("%+v", r)
 	}
 	r = Probe(t.Context(), Config{LibDir: t.TempDir(), ModelPath: "/nowhere.gguf"})

@@ -302,3 +302,43 @@ func TestSideBySide(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Adapters that come and go leave nothing behind. BATOS_LONG=1 makes ten
+// thousand rounds.
+func TestMemoryComesBack(t *testing.T) {
+	rounds, slack := 300, 0.05
+	if os.Getenv("BATOS_LONG") != "" {
+		rounds, slack = 10_000, 0.02
+	}
+	shape := gguftest.Shape{Context: 128, Width: 256, Hidden: 256}
+	e := open(t, Config{ModelPath: gguftest.Model(t, shape), Contexts: 1})
+	var files []*os.File
+	var hashes []string
+	for seed := range uint64(4) {
+		b, hash := gguftest.Adapter(t, shape, seed)
+		f, _ := adapterFile(t, b)
+		files, hashes = append(files, f), append(hashes, hash)
+	}
+	round := func(i int) {
+		k := i % len(files)
+		if _, err := e.LoadAdapter(t.Context(), hashes[k], files[k]); err != nil {
+			t.Fatal(err)
+		}
+		generate(t, e, mind.Request{Text: "x", Adapter: hashes[k], MaxTokens: 1})
+		if err := e.UnloadAdapter(t.Context(), hashes[k]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 200 { // until the collector and the allocator have their room
+		round(i)
+	}
+	before := memoryIn(t, e).Resident
+	for i := range rounds {
+		round(i)
+	}
+	after := memoryIn(t, e).Resident
+	t.Logf("%d rounds: %d KiB resident before, %d after", rounds, before>>10, after>>10)
+	if float64(after) > float64(before)*(1+slack) {
+		t.Errorf("%d bytes resident before %d rounds, %d after", before, rounds, after)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"batos"
@@ -21,6 +22,7 @@ type Report struct {
 	ModelInfo string   // one line: name, architecture, weights, context
 	MemoryMiB int64    // estimate of what the model takes at the context asked for; 0 without a model
 	FreeMiB   int64    // what the system could give; 0 where it does not say
+	Plan      string   // one line: contexts, threads, caches
 	Advice    []string
 }
 
@@ -47,6 +49,9 @@ func Probe(ctx context.Context, cfg Config) Report {
 	r.Library, r.HashOK = lib, lib != nil // loading checks every hash first
 	if cfg.ModelPath != "" {
 		advise(r.probeModel(cfg))
+	} else {
+		r.Plan = fmt.Sprintf("on %d cores: a small model (under %d million weights) in %d contexts of one thread, a larger one in one context of %d",
+			runtime.NumCPU(), smallModel/1_000_000, smallContexts, min(2, runtime.NumCPU()))
 	}
 	return r
 }
@@ -96,6 +101,11 @@ func (r *Report) probeModel(cfg Config) error {
 		i.ModelID, i.Architecture, float64(i.Params)/1e6, float64(i.Bytes)/(1<<20), i.VocabSize, cfg.Context, trainedContext(f), i.Profile)
 	need := memoryOf(f, cfg)
 	r.MemoryMiB = (need.weights + need.working) >> 20
+	r.Plan = fmt.Sprintf("%d of %d tokens, %d threads each, %d compute at a time on %d cores; caches of %d MiB, up to %d MiB of kept prefixes",
+		cfg.Contexts, cfg.Context, cfg.Threads, min(cfg.Contexts, cfg.parallel()), runtime.NumCPU(), need.caches>>20, max(0, cfg.Prefixes)>>20)
+	if i.EmbedsOnly {
+		r.Plan = fmt.Sprintf("the model only makes vectors, of texts in windows of %d tokens", min(maxWindow, cfg.Context))
+	}
 	if r.FreeMiB > 0 && r.MemoryMiB > r.FreeMiB {
 		return batos.Errorf(batos.Limit, "the model needs about %d MiB at a context of %d, %d MiB are free: it will be slow or fail; choose a smaller model or context", r.MemoryMiB, cfg.Context, r.FreeMiB)
 	}
