@@ -334,3 +334,37 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// Whatever is converted without an error is an adapter that fits, and no
+// larger than what it was made of asks for.
+func FuzzConvert(f *testing.F) {
+	w := newWorld(f, 3, 4, 2)
+	base := baseOf(f, w.ours)
+	good := safetensors(f, w.adapter(5, gguf.F32, func(string) int { return 4 }))
+	for _, c := range []string{plain, `{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "use_rslora": true, "alpha_pattern": {"q_proj": 2}}`} {
+		f.Add(good, []byte(c))
+		f.Add(good[:len(good)-1], []byte(c))
+	}
+	f.Fuzz(func(t *testing.T, b, config []byte) {
+		ours, _, err := convert(base, b, string(config))
+		if err != nil {
+			if batos.CodeOf(err) != batos.Invalid || strings.ContainsAny(err.Error(), "\n\r") {
+				t.Fatalf("%q", err)
+			}
+			return
+		}
+		if len(ours) > 2*len(b) {
+			t.Fatalf("%d bytes became %d", len(b), len(ours))
+		}
+		g, err := gguf.Read(bytes.NewReader(ours), int64(len(ours)))
+		if err == nil {
+			_, err = Inspect(g, base)
+		}
+		if err == nil {
+			err = gguf.CheckFinite(g, bytes.NewReader(ours))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
