@@ -8,54 +8,116 @@ import "strings"
 var synonyms = func() map[string][]string {
 	m := map[string][]string{}
 	for line := range strings.Lines(`
-append   paste tack affix
-remove   demolish retract uninstall unlist
-delete   nuke obliterate
-find     detect discover seek
-search   scan comb
-show     expose exhibit
-list     browse itemize
-make     produce craft generate brew assemble
-create   spawn construct establish
-assign   allocate delegate
-increase escalate elevate
-reduce   downsize curtail
-start    commence initiate
-stop     cease
-finish   finalize conclude
-send     dispatch deliver transmit
-collect  harvest compile amass
-record   capture jot
-choose   opt
-combine  mix blend fuse
-merge    amalgamate consolidate
-replace  supersede
-longest  lengthiest
-best     finest
-describe portray characterize detail
-rename   rebrand
-use      utilize employ
-buy      procure
-need     require
-has      possess possesses had
-ban      forbid prohibit
-previous prior former
-next     upcoming subsequent
-without  sans
-is       were am
-can      could might
-who      whom
-many     numerous
-check    examine probe
-calculate derive evaluate determine
-pick     opt
-drop     jettison
-give     supply provide
-take     seize
-different dissimilar
-unique   nonrepeating
-average  typical
-message  msg memo
+accelerate hurry hasten
+after      succeeding
+allow      permit
+announce   advertise
+answer     reply respond
+append     paste tack affix
+assign     allocate delegate
+ban        forbid prohibit
+best       finest
+between    amid amidst
+biggest    hugest
+break      smash
+buy        procure
+calculate  derive evaluate determine
+can        could might
+charge     energize
+cheapest   thriftiest
+check      examine probe validate
+choose     opt
+clean      sweep
+climb      ascend
+collect    harvest compile amass
+combine    mix blend fuse
+convert    transform
+copy       replicate
+count      headcount
+create     spawn construct establish
+decrease   dwindle
+delete     nuke obliterate destroy shred eradicate
+describe   portray characterize detail
+difference delta discrepancy
+different  dissimilar
+discard    scrap junk
+do         perform
+donate     contribute
+done       accomplished
+drain      exhaust
+drop       jettison abandon forsake
+each       individual
+earn       pocket
+empty      barren void
+enough     ample
+ensure     guarantee
+expensive  pricey
+fill       populate
+find       detect discover unearth
+finish     finalize conclude
+give       supply provide
+glue       fuse
+goodbye    ciao
+has        possess possesses had
+heal       cure treat
+hello      hey howdy
+highest    utmost
+increase   escalate elevate fatten bolster
+insert     inject
+is         were am
+join       stitch weld
+keep       maintain preserve
+last       ultimate
+letters    alphabet
+limit      threshold
+list       browse itemize catalogue
+longest    lengthiest wordiest
+lose       leak forfeit squander
+lowest     bottommost
+make       produce craft generate brew assemble
+many       numerous
+merge      amalgamate consolidate
+message    msg memo
+need       require
+newest     freshest
+next       upcoming subsequent
+one        single
+open       unresolved
+pay        repay
+pick       opt
+present    attending
+previous   prior former
+raise      heighten
+record     capture jot
+reduce     curtail slash
+remaining  leftovers
+remove     demolish retract uninstall unlist peel pluck
+rename     rebrand
+replace    supersede
+restart    reboot
+rise       soar
+rotate     spin swivel
+run        execute sprint
+same       alike
+save       persist rescue
+search     scan comb
+sell       vend
+send       dispatch deliver transmit
+shortest   briefest
+show       expose exhibit unveil
+start      commence initiate
+stop       cease
+summary    recap synopsis digest
+take       seize confiscate steal nab
+tell       inform notify
+text       wording
+unique     nonrepeating
+uppercase  shouty
+use        utilize employ
+waste      squander
+who        whom
+without    sans
+words      vocabulary
 `) {
 		f := strings.Fields(line)
 		for _, w := range f[min(1, len(f)):] {
