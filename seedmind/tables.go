@@ -11,19 +11,23 @@ import (
 
 // Sizes of the tokenizer.
 const (
-	mergedPieces  = 320  // runs of code that are one entry, at most
-	vocabulary    = 3072 // entries: the trainer multiplies fastest by multiples of 256
-	tableSamples  = 6000 // examples that the pieces are counted in
-	fewestSeen    = 14   // times a word is there to be an entry
-	longestPiece  = 40   // bytes
-	tableSeed     = 20261
-	defaultCutoff = 0.55
+	mergedPieces = 320  // runs of code that are one entry, at most
+	vocabulary   = 3072 // entries: the trainer multiplies fastest by multiples of 256
+	tableSamples = 6000 // examples that the pieces are counted in
+	fewestSeen   = 14   // times a word is there to be an entry
+	longestPiece = 40   // bytes
+	tableSeed    = 20261
+
+	// Bounds of confidence, set on the sets for development and on generated
+	// ones: see the model's card.
+	minConfidence  = 0.05
+	sureConfidence = 0.1
 )
 
 // Tables makes the tokenizer's pieces and the lists of words that the model's
 // profile needs. They follow from the corpus alone.
 func (c *Corpus) Tables() mind.SeedTables {
-	t := mind.SeedTables{Version: mind.SeedVersion, MinConfidence: defaultCutoff, Parts: wordParts}
+	t := mind.SeedTables{Version: mind.SeedVersion, MinConfidence: minConfidence, SureConfidence: sureConfidence, Parts: wordParts}
 	seen := map[string]bool{}
 	for _, p := range wordParts {
 		seen[p] = true
