@@ -257,7 +257,9 @@ func StandardAdapter(persona string) AdapterRecipe {
 	}
 	switch persona {
 	case "BRICK":
-		r.LR, r.FinalLR = 1.5e-3, 2e-5
+		r.LR, r.FinalLR, r.Steps = 2e-3, 2e-5, 900
+	case "BABS":
+		r.LR, r.Steps, r.RowTokens = 6e-3, 700, 192
 	case "ALFRED":
 		r.Rank, r.Alpha, r.LR, r.Steps = 16, 32, 8e-3, 600
 		r.Targets = []string{"attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
