@@ -85,11 +85,22 @@ func (k *Kernel) effect(ctx context.Context, f *flight, w *exec.WantedEffect) (r
 	return nil, nil, batos.Errorf(batos.Invalid, "this release knows no effect of kind %q", w.Kind)
 }
 
+// adapterFor is the persona whose adapter a work is done under: the one that
+// was asked. A specialist's adapters know nothing but their own persona's
+// work, so other work of hers, as a second opinion of ALFRED's, is done by the
+// bare model.
+func adapterFor(profile mind.Profile, persona, work string) string {
+	if _, special := profile.(mind.Specialist); special && work != "" && mind.PersonaOf(kindOf(work)) != persona {
+		return ""
+	}
+	return persona
+}
+
 // infer asks the engine. The seed of a request that has none follows from the
 // message and the place in its journal, so that an inference that has to be
 // done again gives the same answer.
 func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (object.Value, func(*image.Tx) error, error) {
-	engine, _, info, err := k.core.use()
+	engine, profile, info, err := k.core.use()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,7 +115,7 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	ctx, cancel := context.WithTimeout(ctx, inferTimeout)
 	defer cancel()
 	began := k.clock()
-	hash, release, err := k.lease(ctx, args.str("persona"))
+	hash, release, err := k.lease(ctx, adapterFor(profile, args.str("persona"), args.str("kind")))
 	if err != nil {
 		f.ledger.unused(request.MaxTokens)
 		return nil, nil, err

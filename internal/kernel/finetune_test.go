@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"batos"
+	"batos/internal/mind"
 	"batos/internal/vfs"
 )
 
@@ -129,6 +130,24 @@ func waitFor(t *testing.T, k *Kernel) Job {
 		case <-deadline:
 			t.Fatal("the training does not end")
 		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func TestAdaptersDoTheirOwnWork(t *testing.T) {
+	for _, c := range []struct {
+		profile             mind.Profile
+		persona, work, want string
+	}{
+		{mind.Seed{}, "BRICK", "method", "BRICK"},
+		{mind.Seed{}, "ALFRED", "tests", "ALFRED"},
+		{mind.Seed{}, "ALFRED", secondOpinion, ""},
+		{mind.Seed{}, "ROBIN", "method", ""},
+		{mind.Seed{}, "ROBIN", "", "ROBIN"}, // infer_ with a prompt of one's own
+		{mind.Covenant{}, "ALFRED", secondOpinion, "ALFRED"},
+	} {
+		if got := adapterFor(c.profile, c.persona, c.work); got != c.want {
+			t.Errorf("%s of %s by %s: under %q, want %q", c.work, c.persona, c.profile.Name(), got, c.want)
 		}
 	}
 }
