@@ -270,28 +270,6 @@ type blob struct {
 	ahead readAhead
 }
 
-// readAhead reads the next chunk while its reader uses the one before, once
-// the reader has shown that it goes on and on.
-type readAhead struct {
-	mu   sync.Mutex
-	last int64     // chunk that was asked for last
-	next *readNext // nil: nothing is read ahead
-}
-
-type readNext struct {
-	i    int64
-	buf  *[chunk]byte // of buffers
-	n    int64
-	err  error
-	done chan struct{}
-}
-
-// end waits and gives the buffer back.
-func (n *readNext) end() {
-	<-n.done
-	buffers.Put(n.buf)
-}
-
 var _ store.Blob = (*blob)(nil)
 
 // OpenBlob implements [store.Store].
@@ -415,12 +393,7 @@ func (b *blob) Size() int64  { return b.size }
 func (b *blob) Path() string { return b.path }
 
 func (b *blob) Close() error {
-	b.ahead.mu.Lock()
-	if n := b.ahead.next; n != nil {
-		n.end()
-		b.ahead.next = nil
-	}
-	b.ahead.mu.Unlock()
+	b.ahead.end()
 	return b.f.Close()
 }
 
@@ -436,41 +409,6 @@ func (b *blob) read(p []byte, i int64) error {
 		return batos.Errorf(batos.Corrupt, "blob %x is damaged between bytes %d and %d; restore it from a backup", b.hash, i*chunk, i*chunk+int64(len(p)))
 	}
 	return nil
-}
-
-// through is read for readers that may go on to the next chunk.
-func (b *blob) through(p []byte, i int64) error {
-	n := b.ahead.take(b, i)
-	if n == nil {
-		return b.read(p, i)
-	}
-	defer n.end()
-	<-n.done
-	copy(p, n.buf[:n.n])
-	return n.err
-}
-
-// take gives chunk i if it was or is being read ahead, and begins with the one
-// after it for a reader that goes on.
-func (a *readAhead) take(b *blob, i int64) *readNext {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := a.next
-	if n != nil && n.i != i {
-		n = nil
-	} else {
-		a.next = nil
-	}
-	if i == a.last+1 && a.next == nil && (i+1)*chunk < b.size {
-		next := &readNext{i: i + 1, buf: buffers.Get().(*[chunk]byte), n: b.length(i + 1), done: make(chan struct{})}
-		a.next = next
-		go func() {
-			next.err = b.read(next.buf[:next.n], next.i)
-			close(next.done)
-		}()
-	}
-	a.last = i
-	return n
 }
 
 func (b *blob) ReadAt(p []byte, off int64) (int, error) {

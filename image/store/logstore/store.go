@@ -5,11 +5,11 @@
 // (format.go), the files (segment.go), what is known of them in memory
 // (index.go) and between starts (checkpoint.go), opening (recover.go),
 // committing (commit.go), reading (read.go) and how the past is found
-// (lineage.go), blobs (blob.go, blobwriter.go, chain.go). Care for an image as it ages: what pack
-// leaves of a segment (packed.go), packing (pack.go, raw.go), the blobs that
-// nobody needs (trash.go), looking for damage (verify.go), backups (backup.go,
-// manifest.go, restore.go), and reading beside the process that writes
-// (follow.go).
+// (lineage.go), blobs (blob.go, blobwriter.go, readahead.go, chain.go). Care for
+// an image as it ages: what pack leaves of a segment (packed.go), packing
+// (pack.go, raw.go), the blobs that nobody needs (trash.go), looking for damage
+// (verify.go), backups (backup.go, manifest.go, restore.go), and reading beside
+// the process that writes (follow.go).
 //
 // In the folder of an image it owns
 //
