@@ -88,6 +88,8 @@ var suites = []suite{
 	{"image.past", pastReads},
 	{"image.pack", packs},
 	{"image.blob", blobs},
+	{"adapters.crowd", crowds},
+	{"adapters.1b", tiersBig},
 	{"bridge", bridges},
 	{"catalog.rank", catalogRank},
 	{"catalog.retrieval", catalogRetrieval},
