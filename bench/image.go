@@ -334,67 +334,6 @@ func (s *segmentFiles) sequential() (float64, error) {
 	return time.Since(began).Seconds(), nil
 }
 
-// opens measures starts: after a clean end against reading the index file,
-// without the index against reading the log with CRC.
-func opens(ctx context.Context, dir string, emit func(Figure)) error {
-	where := filepath.Join(dir, "image")
-	n := sized(100_000, 1_000_000)
-	im, err := image.Open(ctx, where, image.Options{})
-	if err != nil {
-		return err
-	}
-	_, err = things(ctx, im, n)
-	if err = errors.Join(err, im.Close()); err != nil {
-		return err
-	}
-	index := filepath.Join(where, logstore.IndexFile)
-	open := func() (float64, error) {
-		began := time.Now()
-		im, err := image.Open(ctx, where, image.Options{ReadOnly: true})
-		took := time.Since(began).Seconds()
-		if err != nil {
-			return 0, err
-		}
-		return took, im.Close()
-	}
-	readIndex := func() (float64, error) {
-		began := time.Now()
-		b, err := os.ReadFile(index)
-		_ = crc32.Checksum(b, castagnoli)
-		return time.Since(began).Seconds(), err
-	}
-	clean, err := inTurn(readIndex, open)
-	if err != nil {
-		return err
-	}
-	emit(Figure{Name: "image.open.clean", Value: clean[1], Unit: "s", Against: clean[0], Bar: 1.5, AtMost: true})
-	if err := os.Remove(index); err != nil {
-		return err
-	}
-	log, err := segments(where)
-	if err != nil {
-		return err
-	}
-	defer log.close()
-	bare, err := inTurn(log.sequential, open)
-	if err != nil {
-		return err
-	}
-	emit(Figure{Name: "image.open.noindex", Value: bare[1], Unit: "s", Against: bare[0], Bar: 1.5, AtMost: true})
-	runtime.GC()
-	var empty, held runtime.MemStats
-	runtime.ReadMemStats(&empty)
-	if im, err = image.Open(ctx, where, image.Options{}); err != nil {
-		return err
-	}
-	defer im.Close()
-	runtime.GC()
-	runtime.ReadMemStats(&held)
-	grown := float64(held.HeapAlloc) - float64(empty.HeapAlloc)
-	emit(Figure{Name: "image.open.memory", Value: grown / float64(n), Unit: "B/object", Bar: 16, AtMost: true})
-	return nil
-}
-
 // trees measures a persistent ordered map: insertion in transactions of a
 // thousand keys, look-up and iteration.
 func trees(ctx context.Context, dir string, emit func(Figure)) error {

@@ -84,6 +84,7 @@ var suites = []suite{
 	{"image.shared", shared},
 	{"image.load", loads},
 	{"image.open", opens},
+	{"image.bulk", bulk},
 	{"image.tree", trees},
 	{"image.past", pastReads},
 	{"image.pack", packs},

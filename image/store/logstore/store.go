@@ -57,7 +57,7 @@ const (
 type Options struct {
 	Clock           func() time.Time // nil: time.Now
 	SegmentBytes    int64            // a segment is full at this size; 0: 256 MiB
-	CheckpointBytes int64            // the index is written after this much log; 0: 64 MiB
+	CheckpointBytes int64            // the index is written after this much log, and twice its own size; 0: 8 MiB
 	MapBytes        int64            // how much of the newest log is mapped for reading, in the system's page cache; 0: 512 MiB, below: nothing
 	ReadOnly        bool             // nothing is written, not even repairs or a lock: see [Store]
 
@@ -130,7 +130,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 		o.SegmentBytes = 256 << 20
 	}
 	if o.CheckpointBytes <= 0 {
-		o.CheckpointBytes = 64 << 20
+		o.CheckpointBytes = 8 << 20
 	}
 	if o.MapBytes == 0 {
 		o.MapBytes = 512 << 20
