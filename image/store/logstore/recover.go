@@ -291,9 +291,15 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		x.end = seg.packed.end
 		return nil
 	}
-	next, err := r.later(seg, pos, s.seed, func(h header) bool { return h.batch > pos })
+	junk, err := r.lastNonZero(seg, pos)
 	if err != nil {
 		return err
+	}
+	next := uint64(0)
+	if junk > 0 {
+		if next, err = r.later(seg, pos, s.seed, func(h header) bool { return h.batch > pos }); err != nil {
+			return err
+		}
 	}
 	if next > 0 {
 		if s.o.ReadOnly { // it may have been written since: then so was what is before it
@@ -306,10 +312,6 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 	}
 	if pos < upTo {
 		return batos.Errorf(batos.Corrupt, "%s is damaged at byte %d: the log ends there but was longer before; restore the image from a backup, or remove %s to accept the loss", seg.name, pos-seg.base, s.path(IndexFile))
-	}
-	junk, err := r.lastNonZero(seg, pos)
-	if err != nil {
-		return err
 	}
 	if junk > 0 {
 		s.recovery.Cut = int64(junk - pos)
@@ -432,8 +434,10 @@ func (r *reader) lastNonZero(seg *segment, pos uint64) (uint64, error) {
 		if err != nil || len(b) == 0 {
 			return last, err
 		}
-		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
-			last = pos + uint64(n)
+		if b[0] != 0 || !bytes.Equal(b[1:], b[:len(b)-1]) { // else it is all the same, and zero
+			if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+				last = pos + uint64(n)
+			}
 		}
 		pos += uint64(len(b))
 	}

@@ -19,9 +19,13 @@ import (
 
 const segmentSuffix = ".seg"
 
-// allocateStep is how far ahead space is reserved in the last segment: each
-// step costs one metadata write, and a small image stays small.
-const allocateStep = 16 << 20
+// Space is reserved ahead in the last segment: each step costs one metadata
+// write, but a start after a crash looks through what was reserved. So a step
+// is a quarter of what there is, between these.
+const (
+	leastStep = 1 << 20
+	mostStep  = 16 << 20
+)
 
 // segment is one file of the log.
 type segment struct {
@@ -262,7 +266,8 @@ func (s *segment) reserve(end, limit int64) error {
 	if end <= s.allocated {
 		return nil
 	}
-	want := max(min(s.allocated+allocateStep, limit), end)
+	step := min(max(s.allocated/4, leastStep), mostStep)
+	want := max(min(s.allocated+step, limit), end)
 	err := s.f.Allocate(s.allocated, want-s.allocated)
 	if err != nil && isFull(err) {
 		want = end
