@@ -21,8 +21,9 @@
 //     [Tx.Savepoint] and [Tx.Rollback] take part of it back.
 //   - Root names lead to objects: [Tx.Name], [Tx.SetName]. What nothing leads
 //     to is lost, but for history.
-//   - A [Tree] is an ordered map for large collections. A blob, from
-//     [Image.NewBlob], is for large bytes. Both are referred to from slots.
+//   - A [Tree] is an ordered map for large collections, a [Queue] one that many
+//     put into and take from. A blob, from [Image.NewBlob], is for large bytes.
+//     All are referred to from slots.
 //   - Nothing is ever overwritten: [Image.BeginAt] shows the image at any past
 //     moment, [Image.History] one object's revisions, [Image.Log] all commits,
 //     and [Image.Undo] takes one of them back.
