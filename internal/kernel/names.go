@@ -119,3 +119,18 @@ func quote(s string) string {
 	}
 	return strings.ReplaceAll(`"`+strings.ToValidUTF8(s, "?")+`"`, "\n", " ")
 }
+
+// Names lists the root names in order.
+func (k *Kernel) Names(ctx context.Context) (out []string, err error) {
+	err = k.im.View(ctx, func(tx *image.Tx) error {
+		out = nil
+		for e, err := range tx.Names().Range(nil, nil) {
+			if err != nil {
+				return err
+			}
+			out = append(out, strOf(e.Key))
+		}
+		return nil
+	})
+	return out, err
+}

@@ -27,3 +27,8 @@ type GivenToken struct {
 	Token
 	Secret string `json:"secret"`
 }
+
+// Names is GET /api/v1/names: the root names, in order.
+type Names struct {
+	Names []string `json:"names"`
+}

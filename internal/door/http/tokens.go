@@ -46,3 +46,8 @@ func tokenOf(g access.Grant) wire.Token {
 	}
 	return out
 }
+
+func (s *Server) names(r *http.Request) (any, error) {
+	names, err := s.config.Kernel.Names(r.Context())
+	return wire.Names{Names: names}, err
+}

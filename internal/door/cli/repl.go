@@ -1,0 +1,356 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"batos"
+	"batos/internal/wire"
+)
+
+// repl reads expressions and messages line by line.
+func (a *App) repl() *cobra.Command {
+	self := "genesis"
+	c := &cobra.Command{
+		Use: "repl", Short: "Talk to objects line by line, with history and completion", Args: cobra.NoArgs,
+		Long: replHelp,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			var s wire.Status
+			if err := client.Do(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+				return err
+			}
+			r := &repl{app: a, client: client, self: self}
+			if f, ok := a.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+				return r.terminal(cmd.Context(), f)
+			}
+			return r.lines(cmd.Context(), a.In)
+		},
+	}
+	c.Flags().StringVar(&self, "self", self, "what self is at first")
+	return c
+}
+
+const replHelp = `An expression is evaluated with self bound to an object:
+    self.count * 2
+A line that begins with a dot sends self a message, and waits through a mission; one that names an object sends it to that:
+    .increment_by 4
+    counter.increment_by 4
+    :self counter     what self is from now on
+    :look             show self
+    :names            names of objects
+    :help  :quit      or Ctrl-D
+Tab completes names, slots and selectors. The history is kept in the image folder.`
+
+type repl struct {
+	app    *App
+	client *wire.Client
+	self   string
+}
+
+// errQuit ends the conversation.
+var errQuit = errors.New("quit")
+
+// lines is a conversation without a terminal: a script. The first error ends
+// it.
+func (r *repl) lines(ctx context.Context, in io.Reader) error {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, maxArgument)
+	for s.Scan() {
+		if err := r.do(ctx, s.Text()); err != nil {
+			if errors.Is(err, errQuit) {
+				return nil
+			}
+			return err
+		}
+	}
+	return s.Err()
+}
+
+// keptLines is how many lines of history are kept.
+const keptLines = 1000
+
+// terminal is a conversation with a person: errors are told, and it goes on.
+func (r *repl) terminal(ctx context.Context, f *os.File) error {
+	old, err := term.MakeRaw(int(f.Fd()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = term.Restore(int(f.Fd()), old) }() // the program ends
+	t := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{f, r.app.Out}, "")
+	if w, h, err := term.GetSize(int(f.Fd())); err == nil {
+		_ = t.SetSize(w, h) // a wrong width only looks odd
+	}
+	file := filepath.Join(r.app.Image(), "repl_history")
+	if b, err := os.ReadFile(file); err == nil {
+		for _, l := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+			t.History.Add(l)
+		}
+	}
+	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+		if key != '\t' {
+			return "", 0, false
+		}
+		return r.complete(ctx, line, pos)
+	}
+	out := r.app.Out
+	r.app.Out = t // what is printed while the terminal is raw needs its line ends
+	defer func() { r.app.Out = out }()
+	for {
+		t.SetPrompt(r.self + "> ")
+		line, err := t.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(line) != "" {
+			remember(file, line)
+		}
+		if err := r.do(ctx, line); err != nil {
+			if errors.Is(err, errQuit) {
+				return nil
+			}
+			fmt.Fprintln(t, oneLine(err.Error()))
+		}
+	}
+}
+
+// remember keeps a line for the next conversation. That it cannot is no reason
+// to stop this one.
+func remember(file, line string) {
+	b, _ := os.ReadFile(file)
+	all := strings.Split(strings.TrimSpace(string(b)+"\n"+line), "\n")
+	all = all[max(0, len(all)-keptLines):]
+	_ = os.WriteFile(file, []byte(strings.Join(all, "\n")+"\n"), 0o600)
+}
+
+func (r *repl) do(ctx context.Context, line string) error {
+	line = strings.TrimSpace(line)
+	switch {
+	case line == "" || strings.HasPrefix(line, "#"):
+		return nil
+	case strings.HasPrefix(line, ":"):
+		return r.command(ctx, strings.Fields(line[1:]))
+	}
+	if target, selector, args, ok := r.message(ctx, line); ok {
+		return r.send(ctx, target, selector, args)
+	}
+	var out wire.Result
+	if err := r.client.Do(ctx, http.MethodPost, "/eval", wire.Eval{Expression: line, Target: r.self}, &out); err != nil {
+		return err
+	}
+	r.app.Show(out.Value.Value)
+	return nil
+}
+
+// message reads a line as a message: .SELECTOR ARG… or NAME.SELECTOR ARG…, if
+// NAME is an object.
+func (r *repl) message(ctx context.Context, line string) (target, selector string, args []string, ok bool) {
+	words := strings.Fields(line)
+	head := words[0]
+	if strings.ContainsAny(head, "()[]{}=+*/\"'") {
+		return "", "", nil, false
+	}
+	at := strings.LastIndexByte(head, '.')
+	if at < 0 {
+		return "", "", nil, false
+	}
+	target, selector = head[:at], head[at+1:]
+	if target == "" {
+		target = r.self
+	} else if target == "self" || !r.exists(ctx, target) {
+		return "", "", nil, false
+	}
+	if selector == "" {
+		return "", "", nil, false
+	}
+	rest := strings.TrimSpace(strings.TrimPrefix(line, head))
+	return target, selector, arguments(rest), true
+}
+
+// arguments splits a line at blanks that stand in no brackets or quotes.
+func arguments(s string) []string {
+	var out []string
+	depth, begin := 0, -1
+	quoted, escaped := false, false
+	for i, c := range s {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			depth--
+		case c == ' ' && depth <= 0:
+			if begin >= 0 {
+				out = append(out, s[begin:i])
+			}
+			begin = -1
+			continue
+		}
+		if begin < 0 {
+			begin = i
+		}
+	}
+	if begin >= 0 {
+		out = append(out, s[begin:])
+	}
+	return out
+}
+
+// replWait is how long a message of the conversation is waited for.
+const replWait = 2 * time.Minute
+
+func (r *repl) send(ctx context.Context, target, selector string, args []string) error {
+	m := wire.Send{ID: string(batos.NewMessageID()), Target: target, Selector: selector}
+	for _, a := range args {
+		v, err := r.app.value(a)
+		if err != nil {
+			return err
+		}
+		m.Args = append(m.Args, v)
+	}
+	ctx, cancel := context.WithTimeout(ctx, replWait)
+	defer cancel()
+	o, err := r.client.Send(ctx, m)
+	switch {
+	case err != nil:
+		return err
+	case o.Error != nil:
+		return o.Error.Err()
+	case o.Value != nil:
+		r.app.Show(o.Value.Value)
+	}
+	return nil
+}
+
+func (r *repl) object(ctx context.Context, name string) (*wire.Object, error) {
+	var o wire.Object
+	if err := r.client.Do(ctx, http.MethodGet, "/objects/"+url.PathEscape(name), nil, &o); err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+func (r *repl) exists(ctx context.Context, name string) bool {
+	_, err := r.object(ctx, name)
+	return err == nil
+}
+
+func (r *repl) command(ctx context.Context, words []string) error {
+	if len(words) == 0 {
+		return batos.Errorf(batos.Invalid, "say which command; :help lists them")
+	}
+	switch words[0] {
+	case "quit", "q", "exit":
+		return errQuit
+	case "help", "h", "?":
+		fmt.Fprintln(r.app.Out, replHelp)
+		return nil
+	case "self":
+		if len(words) != 2 {
+			return batos.Errorf(batos.Invalid, ":self wants the name of an object")
+		}
+		if _, err := r.object(ctx, words[1]); err != nil {
+			return err
+		}
+		r.self = words[1]
+		return nil
+	case "look":
+		o, err := r.object(ctx, r.self)
+		if err != nil {
+			return err
+		}
+		for _, s := range o.Slots {
+			r.app.line("  %-24s %-8s %s", s.Name, s.Kind, s.Text)
+		}
+		for _, m := range o.Methods {
+			r.app.line("  %-24s method   by %s", m.Selector, m.AuthorName)
+		}
+		return nil
+	case "names":
+		names, err := r.names(ctx)
+		if err != nil {
+			return err
+		}
+		r.app.line("%s", strings.Join(names, " "))
+		return nil
+	}
+	return batos.Errorf(batos.Invalid, "there is no command :%.40s; :help lists them", words[0])
+}
+
+func (r *repl) names(ctx context.Context) ([]string, error) {
+	var n wire.Names
+	err := r.client.Do(ctx, http.MethodGet, "/names", nil, &n)
+	return n.Names, err
+}
+
+// complete finishes the word before the cursor: as far as all that fits agrees.
+func (r *repl) complete(ctx context.Context, line string, pos int) (string, int, bool) {
+	begin := strings.LastIndexAny(line[:pos], " ([{,=+-*/") + 1
+	word := line[begin:pos]
+	var fit []string
+	if at := strings.LastIndexByte(word, '.'); at >= 0 {
+		of := word[:at]
+		if of == "" || of == "self" {
+			of = r.self
+		}
+		o, err := r.object(ctx, of)
+		if err != nil {
+			return "", 0, false
+		}
+		for _, s := range o.Slots {
+			fit = append(fit, word[:at+1]+s.Name)
+		}
+		for _, m := range o.Methods {
+			fit = append(fit, word[:at+1]+m.Selector)
+		}
+	} else {
+		names, err := r.names(ctx)
+		if err != nil {
+			return "", 0, false
+		}
+		fit = names
+	}
+	fit = slices.DeleteFunc(fit, func(s string) bool { return !strings.HasPrefix(s, word) })
+	if len(fit) == 0 {
+		return "", 0, false
+	}
+	common := fit[0]
+	for _, f := range fit[1:] {
+		for !strings.HasPrefix(f, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	if common == word && len(fit) > 1 {
+		fmt.Fprintln(r.app.Out, strings.Join(fit, "  "))
+		return line, pos, true
+	}
+	return line[:begin] + common + line[pos:], begin + len(common), true
+}
