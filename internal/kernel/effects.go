@@ -130,6 +130,7 @@ func (k *Kernel) infer(ctx context.Context, f *flight, w *exec.WantedEffect) (ob
 	}
 	k.observeInference(f, args.str("persona"), info.ModelID, res.AdapterHash, len(res.Tokens), res.PromptTokens, began, nil)
 	f.ledger.unused(request.MaxTokens - res.Written())
+	f.owed = f.owed.plus(spending{inferences: 1, tokens: int64(res.Written())})
 	res.Text = strings.ToValidUTF8(res.Text, "\uFFFD") // bytes that a model cut off or made up cannot be kept as text
 	took := inference{
 		Persona: args.str("persona"), Kind: args.str("kind"), Adapter: res.AdapterHash, Model: info.ModelID, Hash: res.Model, Prompt: args.str("prompt"), Answer: res.Text,

@@ -10,8 +10,9 @@ import (
 
 // ledgers hold what each lineage has left while any of its messages is in
 // flight, so that all descendants of one request draw on one account. What is
-// left is also written into every message record; after a crash the smallest
-// of them counts.
+// left is also written into every message record, and what messages spent that
+// have ended into an account of the lineage (see spending.go); after a crash
+// the smallest of them counts.
 type ledgers struct {
 	mu sync.Mutex
 	by map[batos.MessageID]*ledger
@@ -51,6 +52,16 @@ func (l *ledgers) close(lineage batos.MessageID) {
 	if g.users--; g.users == 0 {
 		delete(l.by, lineage)
 	}
+}
+
+// users is how many messages of a lineage are in flight.
+func (l *ledgers) users(lineage batos.MessageID) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g := l.by[lineage]; g != nil {
+		return g.users
+	}
+	return 0
 }
 
 // have is what the account holds.

@@ -51,6 +51,7 @@ type flight struct {
 	rec    *record
 	stored atomic.Bool // the image has a record of it
 	ledger *ledger
+	owed   spending // taken from the ledger and not yet in its durable account; its own goroutine's
 
 	ready    chan struct{} // closed when accepted is set, or stored
 	accepted record        // as it came in

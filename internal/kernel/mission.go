@@ -61,6 +61,11 @@ func (k *Kernel) park(ctx context.Context, f *flight, missing *method.NotUnderst
 				return err
 			}
 			booked = true
+			if k.shared(f) {
+				if err := (spending{missions: 1}).note(tx, rec.Lineage); err != nil {
+					return err
+				}
+			}
 			if d, first, err = k.begin(ctx, tx, f, missing, key); err != nil {
 				return err
 			}

@@ -27,6 +27,13 @@ func (k *Kernel) resume(ctx context.Context) error {
 			if rec == nil {
 				return batos.Errorf(batos.Corrupt, "message %s is to be resumed but has no record", strOf(e.Key))
 			}
+			if left, ok, err := leftAfter(tx, rec.Lineage, k.config.Lineage); err != nil {
+				return err
+			} else if ok {
+				g := ledger{left: rec.Left}
+				g.lower(left)
+				rec.Left = g.left
+			}
 			recs = append(recs, rec)
 			if rec.Waits != 0 && pending[rec.Waits] == nil {
 				if pending[rec.Waits], err = loadDocket(tx, rec.Waits); err != nil {

@@ -163,6 +163,9 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 			return err
 		}
 		rec.Finished = k.now()
+		if err := k.account(tx, f, usageOf(out.Usage), len(outgoing)); err != nil {
+			return err
+		}
 		k.sample(tx, f, &rec)
 		promote = k.behaved(tx, &rec)
 		if err := rec.save(tx); err != nil {
@@ -190,6 +193,15 @@ func (k *Kernel) commit(ctx context.Context, tx *image.Tx, f *flight, t *turn, o
 	k.after(t, outgoing) // before the answer: who reads it finds everything done
 	k.land(f, outcomeOf(&rec))
 	return nil
+}
+
+// account makes what an ending message took from its lineage durable, if the
+// lineage goes on without it.
+func (k *Kernel) account(tx *image.Tx, f *flight, took spending, outgoing int) error {
+	if outgoing == 0 && !k.shared(f) {
+		return nil
+	}
+	return took.plus(f.owed).note(tx, f.rec.Lineage)
 }
 
 // after does what a committed turn asked for.
@@ -246,6 +258,10 @@ func (k *Kernel) delist(tx *image.Tx, id batos.MessageID) error {
 func (k *Kernel) keep(ctx context.Context, f *flight, state batos.MessageState, also func(*image.Tx) error) error {
 	rec := *f.rec
 	rec.State, rec.Left = state, f.ledger.have()
+	owed := f.owed
+	if !k.shared(f) {
+		owed = spending{}
+	}
 	_, err := k.im.Update(ctx, func(tx *image.Tx) error {
 		tx.SetMeta(image.Meta{Author: rec.Authority, AuthorName: rec.Sender, Message: rec.ID, Note: string(state)})
 		if also != nil {
@@ -253,10 +269,16 @@ func (k *Kernel) keep(ctx context.Context, f *flight, state batos.MessageState, 
 				return err
 			}
 		}
+		if err := owed.note(tx, rec.Lineage); err != nil {
+			return err
+		}
 		return k.enlist(tx, &rec)
 	})
 	if err != nil {
 		return err
+	}
+	if !owed.nothing() {
+		f.owed = spending{}
 	}
 	f.rec = &rec
 	f.stored.Store(true)
