@@ -387,3 +387,15 @@ func (w *world) loadPolicies(row string) {
 		w.t.Fatal(err)
 	}
 }
+
+// An object that is shown as a tool gets methods that say what they are for.
+func TestAnExportedObjectsMethodIsDocumented(t *testing.T) {
+	w := awakened(t, setup{script: writing(incrementBy)})
+	w.new("counter", "", slot("exported", object.Bool(true)), slot("count", num(3)))
+	v, err := w.send("counter", "increment_by", num(4))
+	w.want(v, err, num(7))
+	_, m, _ := w.slotOf("counter", "increment_by")
+	if src := m.(*object.Method).Source; !strings.Contains(src, `"""Increment by; takes int."""`) {
+		t.Errorf("installed\n%s", src)
+	}
+}
