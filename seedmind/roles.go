@@ -258,6 +258,8 @@ func StandardAdapter(persona string) AdapterRecipe {
 	switch persona {
 	case "BRICK":
 		r.LR, r.FinalLR, r.Steps = 2e-3, 2e-5, 900
+	case "ROBIN":
+		r.Steps = 500
 	case "BABS":
 		r.LR, r.Steps, r.RowTokens = 6e-3, 700, 192
 	case "ALFRED":
