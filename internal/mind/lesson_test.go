@@ -56,6 +56,7 @@ func TestLessons(t *testing.T) {
 	if err != nil || a.Source != source || l.ResponseTokens[n] != SeedEnd {
 		t.Errorf("read back as\n%s%v", a.Source, err)
 	}
+	task.Rules = "You write methods."
 	l, err = Covenant{}.Lesson(task, source)
 	if err != nil || l.Prompt == "" || l.System == "" || l.Response != source {
 		t.Errorf("%+v, %v", l, err)
