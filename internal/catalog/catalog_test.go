@@ -558,6 +558,13 @@ func TestSplit(t *testing.T) {
 	if err != nil || len(chunks) != 2 || !strings.HasPrefix(chunks[1], "The engine loads") {
 		t.Errorf("%q, %v", chunks, err)
 	}
+	strange := "" // no two sentences share a word: still only one place in twenty is a border
+	for i := range 200 {
+		strange += fmt.Sprintf("Word%d stands alone%d. ", i, i)
+	}
+	if chunks, err = Split(Semantic, strange, nil); err != nil || len(chunks) > 15 {
+		t.Errorf("%d chunks of sentences that share nothing, %v", len(chunks), err)
+	}
 	if _, err := Split("random", "x", nil); batos.CodeOf(err) != batos.Invalid {
 		t.Error(err)
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -153,14 +154,12 @@ func semantic(text string, like Similarity) ([]string, error) {
 	if len(alike) != len(sentences)-1 {
 		return nil, batos.Errorf(batos.Invalid, "%d similarities were given for %d sentences", len(alike), len(sentences))
 	}
-	sorted := slices.Clone(alike)
-	slices.Sort(sorted)
-	bound := sorted[int(breakPercentile*float64(len(sorted)-1))]
+	breaks := leastAlike(alike)
 	var out []string
 	begin, held := 0, Tokens(sentences[0])
 	for i := 1; i < len(sentences); i++ {
 		n := Tokens(sentences[i])
-		if alike[i-1] <= bound || held+n > chunkMost {
+		if breaks[i-1] || held+n > chunkMost {
 			out = append(out, strings.Join(sentences[begin:i], " "))
 			begin, held = i, 0
 		}
@@ -176,6 +175,22 @@ func semantic(text string, like Similarity) ([]string, error) {
 		fit = append(fit, c)
 	}
 	return fit, nil
+}
+
+// leastAlike marks the places at and below the percentile, at least one. Where
+// many places are equally unlike, as where no words are shared at all, there
+// are no more than that: the first of them.
+func leastAlike(alike []float64) map[int]bool {
+	order := make([]int, len(alike))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(alike[a], alike[b]) })
+	out := map[int]bool{}
+	for _, i := range order[:max(1, int(breakPercentile*float64(len(order))))] {
+		out[i] = true
+	}
+	return out
 }
 
 // Lexical compares windows of sentences by the words that they share (Hearst's
