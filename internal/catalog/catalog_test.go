@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"batos"
 	"batos/image"
@@ -301,13 +302,13 @@ func TestIndexEqualsDocuments(t *testing.T) {
 					other := "other" + id
 					docs[other] = sentence(r, 20+r.IntN(100))
 					s.add(other, docs[other])
-					if _, had := before[id]; had {
-						break // its replacement ended objects that the newer documents do not depend on, but undo brings back others
-					}
 					if _, err := s.im.Undo(t.Context(), first, image.Meta{}); err != nil {
 						t.Fatal("an addition that is not the newest cannot be undone: ", err)
 					}
 					delete(docs, id)
+					if old, had := before[id]; had {
+						docs[id] = old
+					}
 				default:
 					docs[id] = sentence(r, 20+r.IntN(900))
 					s.add(id, docs[id])
@@ -531,6 +532,21 @@ func TestShortcutEqualsTheRules(t *testing.T) {
 		words(string(text), func(w string) { fast = append(fast, w) })
 		if slow := slowWords(string(text)); !reflect.DeepEqual(fast, slow) {
 			t.Fatalf("%q: %q, by the rules %q", string(text), fast, slow)
+		}
+	}
+}
+
+func TestParts(t *testing.T) {
+	for _, unit := range []string{"é", "a line\n", "a paragraph\nof two lines\n\n"} {
+		text := strings.Repeat(unit, 3*partMost/len(unit))
+		parts := Parts(text)
+		if strings.Join(parts, "") != text || len(parts) < 3 || len(parts) > 6 {
+			t.Errorf("%q: %d parts", unit, len(parts))
+		}
+		for _, p := range parts {
+			if len(p) > partMost || !utf8.ValidString(p) {
+				t.Errorf("%q: a part of %d bytes", unit, len(p))
+			}
 		}
 	}
 }

@@ -59,6 +59,31 @@ func Sentences(text string) []string {
 	return out
 }
 
+// partMost is the size of the parts of a long document in bytes: few enough that
+// one message can index it.
+const partMost = 1 << 20
+
+// Parts cuts a long text into parts, each for a document and a message of its
+// own, where a paragraph, a line or at least a letter ends.
+func Parts(text string) []string {
+	var out []string
+	for len(text) > partMost {
+		head := text[:partMost]
+		cut := strings.LastIndex(head, "\n\n")
+		if cut < partMost/2 {
+			cut = strings.LastIndexByte(head, '\n')
+		}
+		if cut < partMost/2 {
+			for cut = partMost; text[cut]&0xc0 == 0x80; {
+				cut--
+			}
+		}
+		out = append(out, text[:cut])
+		text = text[cut:]
+	}
+	return append(out, text)
+}
+
 // borders are where a text is cut, the strongest first.
 var borders = []func(string) []string{
 	func(s string) []string { return before(s, "\n# ", "\n## ", "\n### ", "\nfunc ", "\ntype ") },

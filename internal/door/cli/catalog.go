@@ -58,6 +58,7 @@ func (a *App) catalogAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add PATH…", Short: "Add files, or whole folders, to the catalog", Args: cobra.MinimumNArgs(1),
 		Long: "Add text, Markdown, HTML, source code and, with pdftotext, PDF. A document's id is its path; adding a path again replaces it.\n" +
+			"A long file becomes several documents, PATH, PATH#2 and so on.\n" +
 			"A file that cannot be read is named and passed over. Hidden files and folders are left out.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := filesAt(args)
@@ -87,12 +88,17 @@ func (a *App) catalogAdd() *cobra.Command {
 					{Key: object.Str("path"), Value: object.Str(path)}, {Key: object.Str("kind"), Value: object.Str(text.Kind)},
 					{Key: object.Str("ending"), Value: object.Str(strings.TrimPrefix(filepath.Ext(path), "."))},
 				}}
-				v, err := a.ask(cmd.Context(), "index_document_", object.Str(path), object.Str(text.Body), meta, how, object.Str(lang))
+				n, err := a.addParts(cmd.Context(), path, catalog.Parts(text.Body), meta, how, object.Str(lang))
+				if batos.CodeOf(err) == batos.Limit {
+					skipped++
+					a.tellErr("%s: %s", path, err)
+					continue
+				}
 				if err != nil {
 					return err
 				}
 				added++
-				chunks += len(listed(v))
+				chunks += n
 			}
 			end()
 			return a.done(map[string]int{"documents": added, "chunks": chunks, "skipped": skipped}, "%d documents in %d chunks; %d files passed over", added, chunks, skipped)
@@ -101,6 +107,40 @@ func (a *App) catalogAdd() *cobra.Command {
 	c.Flags().StringVar(&chunker, "chunker", "", "how to cut: "+catalog.Recursive+" or "+catalog.Semantic+" (default: as the catalog's slot says)")
 	c.Flags().StringVar(&language, "language", "", "language of the text: "+strings.Join(catalog.Languages(), ", "))
 	return c
+}
+
+// addParts adds a document, a message for each part, and takes out what an
+// earlier, longer one left behind. It gives the number of chunks.
+func (a *App) addParts(ctx context.Context, path string, parts []string, meta, chunker, language object.Value) (int, error) {
+	chunks := 0
+	for i, part := range parts {
+		v, err := a.ask(ctx, "index_document_", object.Str(partID(path, i)), object.Str(part), meta, chunker, language)
+		if err != nil {
+			return chunks, err
+		}
+		chunks += len(listed(v))
+	}
+	_, err := a.removeParts(ctx, path, max(1, len(parts)))
+	return chunks, err
+}
+
+// partID is the id of a part of a long document; the first has the document's.
+func partID(path string, part int) string {
+	if part == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s#%d", path, part+1)
+}
+
+// removeParts takes a document's parts out, from the one of that number on, and
+// gives how many there were.
+func (a *App) removeParts(ctx context.Context, path string, from int) (int, error) {
+	for i := from; ; i++ {
+		v, err := a.ask(ctx, "remove_document_", object.Str(partID(path, i)))
+		if b, ok := v.(object.Bool); err != nil || !ok || !bool(b) {
+			return i - from, err
+		}
+	}
 }
 
 // filesAt lists the files at paths, in order.
@@ -179,8 +219,11 @@ func (a *App) catalogSearch() *cobra.Command {
 			}
 			for i, h := range hits {
 				parts := get(h, "parts")
-				a.line("%d  %s, chunk %s of %s   score %.4s (bm25 %.5s, cosine %.5s)", i+1, text(get(h, "document")), text(get(h, "index")), refText(get(h, "chunk")),
-					text(get(h, "score")), text(get(parts, "bm25")), text(get(parts, "cosine")))
+				why := "bm25"
+				if text(get(h, "by")) != "text" {
+					why = fmt.Sprintf("fused from bm25 %.5s, cosine %.5s", text(get(parts, "bm25")), text(get(parts, "cosine")))
+				}
+				a.line("%d  %s, chunk %s (%s)   score %.6s, %s", i+1, text(get(h, "document")), text(get(h, "index")), refText(get(h, "chunk")), text(get(h, "score")), why)
 				for _, l := range excerpt(text(get(h, "text"))) {
 					a.line("     %s", l)
 				}
@@ -258,11 +301,11 @@ func (a *App) catalogRemove() *cobra.Command {
 		Use: "rm DOCUMENT…", Short: "Take documents out of the catalog", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, id := range args {
-				v, err := a.ask(cmd.Context(), "remove_document_", object.Str(id))
+				n, err := a.removeParts(cmd.Context(), id, 0)
 				if err != nil {
 					return err
 				}
-				if b, ok := v.(object.Bool); !ok || !bool(b) {
+				if n == 0 {
 					return batos.Errorf(batos.NotFound, "the catalog has no document %.80q; batos catalog list", id)
 				}
 				if !a.json {
