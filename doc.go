@@ -21,7 +21,8 @@
 //     meters on everything. internal/mind is what a model is to the rest.
 //     internal/ggml binds the engine's library.
 //   - internal/exec runs one message in one transaction. internal/guardian
-//     audits generated source. internal/mind/llama is the engine process,
+//     audits generated source. internal/catalog finds documents by what they
+//     say. internal/mind/llama is the engine process,
 //     internal/mind/openai asks remote minds.
 //   - internal/quarantine tries a method in a process of its own.
 //     internal/forge trains models on the engine's library.

@@ -155,13 +155,19 @@ func parts(word string) []string {
 	return out
 }
 
-// queryTerms are the terms of a query, each once: as an English document and as
-// a plain one would have them.
-func queryTerms(text string) []string {
+// queryTerms are the terms of a query, each once: as a document of its language
+// has them and as a plain one has them.
+func queryTerms(language, text string) ([]string, error) {
+	if language == "" {
+		language = DefaultLanguage
+	}
 	var out []string
 	seen := map[string]bool{}
-	for _, language := range []string{DefaultLanguage, Plain} {
-		a, _ := analyzer(language) // both are known
+	for _, l := range []string{language, Plain} {
+		a, err := analyzer(l)
+		if err != nil {
+			return nil, err
+		}
 		for _, term := range a(text) {
 			if !seen[term] {
 				seen[term] = true
@@ -170,7 +176,7 @@ func queryTerms(text string) []string {
 		}
 	}
 	const most = 64
-	return out[:min(most, len(out))]
+	return out[:min(most, len(out))], nil
 }
 
 // Tokens estimates how many tokens a model makes of text: a word, and each

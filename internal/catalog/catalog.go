@@ -334,10 +334,11 @@ func Remove(tx *image.Tx, t Trees, id string) (bool, error) {
 
 // Query is what is searched for.
 type Query struct {
-	Text   string
-	Vector []float32         // of unit length; nil searches text only
-	Where  map[string]string // metadata that a document must have
-	Top    int               // most hits
+	Text     string
+	Language string            // of Text; "" is [DefaultLanguage]
+	Vector   []float32         // of unit length; nil searches text only
+	Where    map[string]string // metadata that a document must have
+	Top      int               // most hits
 }
 
 // Hit is a chunk that was found.
@@ -380,7 +381,7 @@ func Search(tx *image.Tx, t Trees, q Query, memo *Memo) ([]Hit, error) {
 	if q.Vector != nil {
 		want = max(want, deep)
 	}
-	byText, err := bm25(tx, t, c, q.Text, allowed, want, memo)
+	byText, err := bm25(tx, t, c, q, allowed, want, memo)
 	if err != nil {
 		return nil, err
 	}

@@ -195,7 +195,8 @@ func reference(docs map[string]string, query string) map[string]float64 {
 	}
 	out := map[string]float64{}
 	n := float64(len(all))
-	for _, q := range queryTerms(query) {
+	terms, _ := queryTerms("", query)
+	for _, q := range terms {
 		df := 0.0
 		for _, c := range all {
 			if slices.Contains(c.terms, q) {
@@ -496,6 +497,26 @@ func (s *shelf) consistent(acknowledged map[string]string) {
 		if got != want {
 			s.t.Errorf("%q stands %d times in the documents, %d times in the index", word, want, got)
 		}
+	}
+}
+
+// A query is cut as the documents of its language are.
+func TestQueryInALanguage(t *testing.T) {
+	s := newShelf(t, vfs.NewMem())
+	if _, err := s.im.Update(t.Context(), func(tx *image.Tx) error {
+		_, _, err := Add(plainWriter{tx}, s.trees, s.trees.Object, Document{ID: "fr", Language: "french", Chunks: []Chunk{{Text: "Les chevaux mangeaient."}}})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := documents(s.search(Query{Text: "cheval", Language: "french", Top: 3})); !slices.Equal(got, []string{"fr"}) {
+		t.Errorf("%v", got)
+	}
+	if err := s.im.View(t.Context(), func(tx *image.Tx) error {
+		_, err := Search(tx, s.trees, Query{Text: "x", Language: "klingon", Top: 3}, nil)
+		return err
+	}); batos.CodeOf(err) != batos.Invalid {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -266,7 +266,7 @@ func (r *ranking) add(s scored) {
 }
 
 // bm25 ranks by text, a document at a time through the postings of all terms.
-func bm25(tx *image.Tx, t Trees, c content, text string, allowed map[batos.OID]bool, top int, memo *Memo) ([]scored, error) {
+func bm25(tx *image.Tx, t Trees, c content, q Query, allowed map[batos.OID]bool, top int, memo *Memo) ([]scored, error) {
 	if c.chunks <= 0 {
 		return nil, nil
 	}
@@ -277,7 +277,11 @@ func bm25(tx *image.Tx, t Trees, c content, text string, allowed map[batos.OID]b
 		idf float64
 	}
 	var open []*cursor
-	for _, term := range queryTerms(text) {
+	terms, err := queryTerms(q.Language, q.Text)
+	if err != nil {
+		return nil, err
+	}
+	for _, term := range terms {
 		p, err := memo.term(tx, t, c, term)
 		if err != nil {
 			return nil, err

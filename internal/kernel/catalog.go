@@ -244,9 +244,9 @@ func (k *Kernel) primRemove(c *exec.Call) (object.Value, error) {
 	return object.Bool(ok), err
 }
 
-// primFindChunks: find_(query, top_k, where, vector) answers the chunks that fit best.
+// primFindChunks: find_(query, top_k, where, vector, language) answers the chunks that fit best.
 func (k *Kernel) primFindChunks(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 4, 4); err != nil {
+	if err := arity(c, 4, 5); err != nil {
 		return nil, err
 	}
 	q := catalog.Query{Text: strOf(c.Args()[0]), Top: int(intOf(c.Args()[1]))}
@@ -260,6 +260,9 @@ func (k *Kernel) primFindChunks(c *exec.Call) (object.Value, error) {
 			}
 			q.Where[string(key)] = string(value)
 		}
+	}
+	if len(c.Args()) == 5 {
+		q.Language = strOf(c.Args()[4])
 	}
 	if b, ok := c.Args()[3].(object.Bytes); ok {
 		vs, err := vectorsOf(&object.List{Items: []object.Value{b}})
