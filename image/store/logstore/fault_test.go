@@ -139,7 +139,10 @@ func TestFullDiskRefuses(t *testing.T) {
 		acked, bases := map[batos.OID]string{}, map[batos.OID]batos.TID{}
 		var mu sync.Mutex
 		commit := func(oid batos.OID, data string) error {
-			tid, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: oid, Base: bases[oid], Data: []byte(data)}}})
+			mu.Lock()
+			base := bases[oid]
+			mu.Unlock()
+			tid, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: oid, Base: base, Data: []byte(data)}}})
 			if err == nil {
 				mu.Lock()
 				acked[oid], bases[oid] = data, tid
