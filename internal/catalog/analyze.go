@@ -89,19 +89,17 @@ func analyzer(language string) (func(string) []string, error) {
 
 // words calls fn for each word of text that has a letter or a digit.
 func words(text string, fn func(string)) {
-	state := -1
 	for len(text) > 0 {
-		if n := asciiWord(text); n > 0 && state < 0 {
+		if n := asciiWord(text); n > 0 {
 			fn(text[:n])
 			text = text[n:]
 			continue
 		}
 		var word string
-		word, text, state = uniseg.FirstWordInString(text, state)
+		word, text, _ = uniseg.FirstWordInString(text, -1)
 		if strings.ContainsFunc(word, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
 			fn(word)
 		}
-		state = -1
 	}
 }
 

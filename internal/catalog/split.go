@@ -169,6 +169,9 @@ func semantic(text string, like Similarity) ([]string, error) {
 	if len(sentences) < 2 {
 		return sentences, nil
 	}
+	if Tokens(text) <= chunkLeast { // one chunk says it all
+		return []string{strings.Join(sentences, " ")}, nil
+	}
 	if like == nil {
 		like = Lexical
 	}

@@ -17,7 +17,6 @@ type embedder struct {
 	model   *ggml.Model
 	tokens  int // of one window
 	threads int
-	whole   bool // the model sees a text at once: it has no cache
 
 	turn *semaphore.Weighted // guards what follows
 	ctx  *ggml.Context

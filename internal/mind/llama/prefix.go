@@ -243,11 +243,12 @@ func (p *prefixes) save(key string, f *os.File) (mind.Prefix, error) {
 	}
 	sum := sha256.Sum256(k.state)
 	b = append(b, sum[:]...)
-	if _, err := f.WriteAt(b, 0); err == nil {
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
 		_, err = f.WriteAt(k.state, int64(len(b)))
-		if err == nil {
-			err = f.Truncate(int64(len(b) + len(k.state)))
-		}
+	}
+	if err == nil {
+		err = f.Truncate(int64(len(b) + len(k.state)))
 	}
 	if err != nil {
 		return mind.Prefix{}, batos.Errorf(batos.Invalid, "prefix %.16s cannot be written: %w", key, err)
