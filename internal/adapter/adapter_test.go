@@ -134,7 +134,13 @@ func TestConvertedEqualsForwardPass(t *testing.T) {
 				far = max(far, math.Abs(float64(got[i])-want[i]))
 				same = same && got[i] == bare[i]
 			}
-			if !(far <= 1e-4) || same {
+			// The engine rounds what it multiplies with BF16 matrices to BF16 too:
+			// that is its arithmetic, not the conversion's.
+			bound := 1e-4
+			if c.typ == gguf.BF16 {
+				bound = 5e-2
+			}
+			if !(far <= bound) || same {
 				t.Errorf("the logits are up to %g apart; the adapter changes nothing: %v", far, same)
 			}
 		})
@@ -143,7 +149,7 @@ func TestConvertedEqualsForwardPass(t *testing.T) {
 
 func logits(t *testing.T, m *ggml.Model, tokens []ggml.Token, set []ggml.Scaled) []float32 {
 	t.Helper()
-	c, err := m.NewContext(ggml.ContextOptions{Tokens: 64, Threads: 1})
+	c, err := m.NewContext(ggml.ContextOptions{Tokens: 64, Threads: 1, FullCache: true})
 	if err != nil {
 		t.Fatal(err)
 	}

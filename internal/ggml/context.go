@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"batos"
+	"batos/internal/gguf"
 )
 
 // Context is one KV cache and one compute buffer over a model. It belongs to
@@ -41,6 +42,7 @@ type ContextOptions struct {
 	Embeddings   bool // Embedding and SequenceEmbedding instead of Logits
 	Pooling      Pooling
 	SharedCache  bool // sequences share the room instead of dividing it
+	FullCache    bool // keys and values in 32 bits instead of 16, and attention step by step: twice the memory, and no rounding
 }
 
 // Pooling says how hidden vectors become one vector for a sequence.
@@ -72,6 +74,9 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	p.embeddings = o.Embeddings
 	p.pooling = poolingC[o.Pooling]
 	p.kvUnified = o.SharedCache
+	if o.FullCache {
+		p.typeK, p.typeV, p.flashAttn = int32(gguf.F32), int32(gguf.F32), 0
+	}
 	lib := m.lib
 	stop := (*uint32)(lib.c.libc.calloc(2, 4))
 	if stop == nil {
