@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"batos"
 	"batos/internal/wire"
 	"batos/object"
 )
@@ -145,14 +146,30 @@ func (a *App) method(m *wire.Method) {
 		if s := text(get(p, "adapter")); s != "" {
 			a.line("    adapter     %s", s)
 		}
-		a.line("    prompt      %s", strings.ReplaceAll(text(get(p, "prompt")), "\n", "\n                "))
-		a.line("    verdicts    %s", strings.Join(items(get(p, "verdicts")), ", "))
+		a.line("    prompt      %s", strings.ReplaceAll(strings.TrimRight(text(get(p, "prompt")), "\n "), "\n", "\n                "))
+		a.line("    verdicts    %s", strings.Join(verdicts(get(p, "verdicts")), ", "))
 		a.line("    tokens      %s generated, %s read", text(get(p, "tokens")), text(get(p, "prompt_tokens")))
 	}
 	a.line("")
 	for _, l := range strings.Split(strings.TrimRight(m.Source, "\n"), "\n") {
 		a.line("    │ %s", l)
 	}
+}
+
+// verdicts are what the gate said: the Guardian in words, a trial by the object
+// that keeps it.
+func verdicts(v object.Value) []string {
+	var out []string
+	if l, ok := v.(*object.List); ok {
+		for _, it := range l.Items {
+			if r, ok := it.(object.Ref); ok {
+				out = append(out, "trial "+batos.OID(r).String())
+				continue
+			}
+			out = append(out, text(it))
+		}
+	}
+	return out
 }
 
 func (a *App) showMission(m *wire.Mission) {
