@@ -321,7 +321,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestStuckChildIsKilled(t *testing.T) {
-	e := open(t, Config{ModelPath: gguftest.Model(t, gguftest.Shape{}), Grace: 50 * time.Millisecond})
+	e := open(t, Config{ModelPath: gguftest.Model(t, slow), Grace: 50 * time.Millisecond})
 	var stopped *child
 	e.watch = func(c *child, _ op) {
 		if stopped == nil {
@@ -333,8 +333,8 @@ func TestStuckChildIsKilled(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := e.Generate(ctx, mind.Request{Text: "x", MaxTokens: 2}); batos.CodeOf(err) != batos.Timeout {
-		t.Errorf("a stopped child: %v", err)
+	if _, err := e.Generate(ctx, endless(1)); batos.CodeOf(err) != batos.Timeout { // it cannot be done before the child is stopped
+		t.Fatalf("a stopped child: %v", err)
 	}
 	<-stopped.dead
 	generate(t, e, mind.Request{Text: "x", MaxTokens: 2})
