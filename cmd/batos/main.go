@@ -20,7 +20,7 @@ import (
 )
 
 // release is the version of the binary; the build sets it.
-var release = "0.1.0-dev"
+var release = "0.2.0-dev"
 
 func main() { os.Exit(run(os.Args[1:], local)) }
 

@@ -157,6 +157,7 @@ func (s *Server) routes() http.Handler {
 	handle("PUT /api/v1/codex", access.Admin, s.loadCodex)
 	m.HandleFunc("POST /api/v1/image/{verb}", s.care)
 	m.HandleFunc("GET /api/v1/events", s.events)
+	handle("GET /api/v1/openapi.json", access.Read, s.openAPI)
 	handle("GET /api/v1/names", access.Read, s.names)
 	handle("GET /api/v1/tokens", access.Admin, s.tokens)
 	handle("POST /api/v1/tokens", access.Admin, s.giveToken)
