@@ -154,7 +154,7 @@ func stageAdapters(ctx context.Context, k *kernel.Kernel, folder string, say fun
 		return err
 	}
 	for _, f := range found {
-		got, added, err := importFound(ctx, k, p, f)
+		got, added, err := k.ImportFound(ctx, p, f, 0, "")
 		if err != nil {
 			say("  adapter %s: %s", f.Weights, err)
 			continue
@@ -164,21 +164,4 @@ func stageAdapters(ctx context.Context, k *kernel.Kernel, folder string, say fun
 		}
 	}
 	return nil
-}
-
-func importFound(ctx context.Context, k *kernel.Kernel, p kernel.Person, f adapter.Found) (kernel.Adapter, bool, error) {
-	config, err := f.ReadConfig(0)
-	if err != nil {
-		return kernel.Adapter{}, false, err
-	}
-	file, err := os.Open(f.Weights)
-	if err != nil {
-		return kernel.Adapter{}, false, err
-	}
-	defer file.Close()
-	st, err := file.Stat()
-	if err != nil {
-		return kernel.Adapter{}, false, err
-	}
-	return k.ImportAdapter(ctx, p, kernel.AdapterSource{Name: f.Name, Origin: f.Weights, Weights: file, Size: st.Size(), Config: config})
 }

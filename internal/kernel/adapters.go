@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"io"
+	"os"
 	"strings"
 
 	"batos"
@@ -127,6 +128,25 @@ func (k *Kernel) ImportAdapter(ctx context.Context, p Person, s AdapterSource) (
 		return err
 	})
 	return a, added, err
+}
+
+// ImportFound is ImportAdapter of files on this machine. alpha is that of
+// matrices which come without a configuration; 0 refuses those.
+func (k *Kernel) ImportFound(ctx context.Context, p Person, f adapter.Found, alpha float64, persona string) (Adapter, bool, error) {
+	config, err := f.ReadConfig(alpha)
+	if err != nil {
+		return Adapter{}, false, err
+	}
+	file, err := os.Open(f.Weights)
+	if err != nil {
+		return Adapter{}, false, batos.Errorf(batos.Denied, "%s cannot be opened: %w", f.Weights, err)
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return Adapter{}, false, err
+	}
+	return k.ImportAdapter(ctx, p, AdapterSource{Name: f.Name, Origin: f.Weights, Weights: file, Size: st.Size(), Config: config, Persona: persona})
 }
 
 func adapterName(s string) (string, error) {

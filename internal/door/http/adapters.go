@@ -2,7 +2,6 @@ package http
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 
 	"batos"
@@ -74,7 +73,7 @@ func (s *Server) importAdapters(r *http.Request) (any, error) {
 			f.Name = in.Name
 		}
 		one := wire.ImportedAdapter{File: f.Weights}
-		a, added, err := s.importAdapter(r, f, in)
+		a, added, err := s.config.Kernel.ImportFound(r.Context(), person(r), f, in.Alpha, in.Persona)
 		if err != nil {
 			if batos.CodeOf(err) == "" || len(found) == 1 {
 				return nil, err
@@ -86,25 +85,6 @@ func (s *Server) importAdapters(r *http.Request) (any, error) {
 		out.Imported = append(out.Imported, one)
 	}
 	return out, nil
-}
-
-func (s *Server) importAdapter(r *http.Request, f adapter.Found, in wire.ImportAdapters) (kernel.Adapter, bool, error) {
-	config, err := f.ReadConfig(in.Alpha)
-	if err != nil {
-		return kernel.Adapter{}, false, err
-	}
-	file, err := os.Open(f.Weights)
-	if err != nil {
-		return kernel.Adapter{}, false, batos.Errorf(batos.Denied, "%s cannot be opened: %w", f.Weights, err)
-	}
-	defer file.Close()
-	st, err := file.Stat()
-	if err != nil {
-		return kernel.Adapter{}, false, err
-	}
-	return s.config.Kernel.ImportAdapter(r.Context(), person(r), kernel.AdapterSource{
-		Name: f.Name, Origin: f.Weights, Weights: file, Size: st.Size(), Config: config, Persona: in.Persona,
-	})
 }
 
 func (s *Server) moveAdapter(r *http.Request) (any, error) {
