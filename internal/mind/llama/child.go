@@ -24,6 +24,7 @@ import (
 type child struct {
 	conn   *net.UnixConn
 	signal func(os.Signal) error
+	pid    int
 	dead   chan struct{} // closed after exit is set
 	exit   *death
 	write  sync.Mutex
@@ -123,7 +124,7 @@ func start(exe string) (*child, error) {
 		_ = conn.Close()
 		return nil, batos.Errorf(batos.Offline, "engine: %s cannot be started: %w", exe, err)
 	}
-	c.signal = cmd.Process.Signal
+	c.signal, c.pid = cmd.Process.Signal, cmd.Process.Pid
 	go c.read(ended)
 	return c, nil
 }

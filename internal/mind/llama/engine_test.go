@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -320,6 +322,25 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// allStopped reports whether every thread of a process is stopped.
+func allStopped(t *testing.T, pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("process %d is gone: %v", pid, err)
+	}
+	for _, path := range threads {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // that thread ended
+		}
+		_, state, ok := strings.Cut(string(b), ") ")
+		if err != nil || !ok || state[0] != 'T' {
+			return false
+		}
+	}
+	return true
+}
+
 func TestStuckChildIsKilled(t *testing.T) {
 	e := open(t, Config{ModelPath: gguftest.Model(t, slow), Grace: 50 * time.Millisecond})
 	var stopped *child
@@ -328,6 +349,9 @@ func TestStuckChildIsKilled(t *testing.T) {
 			stopped = c
 			if err := c.signal(syscall.SIGSTOP); err != nil {
 				t.Error(err)
+			}
+			for !allStopped(t, c.pid) { // on a busy machine a thread may go on for a while
+				runtime.Gosched()
 			}
 		}
 	}

@@ -306,9 +306,9 @@ func TestSideBySide(t *testing.T) {
 // Adapters that come and go leave nothing behind. BATOS_LONG=1 makes ten
 // thousand rounds.
 func TestMemoryComesBack(t *testing.T) {
-	rounds, slack := 300, 0.05
+	rounds := 300
 	if os.Getenv("BATOS_LONG") != "" {
-		rounds, slack = 10_000, 0.02
+		rounds = 10_000
 	}
 	shape := gguftest.Shape{Context: 128, Width: 256, Hidden: 256}
 	e := open(t, Config{ModelPath: gguftest.Model(t, shape), Contexts: 1})
@@ -338,7 +338,9 @@ func TestMemoryComesBack(t *testing.T) {
 	}
 	after := memoryIn(t, e).Resident
 	t.Logf("%d rounds: %d KiB resident before, %d after", rounds, before>>10, after>>10)
-	if float64(after) > float64(before)*(1+slack) {
+	// The collector takes and gives back a few MiB as it likes; the smallest
+	// loss of an adapter in each round would be more.
+	if after > before+8<<20 {
 		t.Errorf("%d bytes resident before %d rounds, %d after", before, rounds, after)
 	}
 }
