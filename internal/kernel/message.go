@@ -185,6 +185,10 @@ func (k *Kernel) Hand(ctx context.Context, r Request) (Handed, error) {
 // ID is the message's.
 func (h Handed) ID() batos.MessageID { return h.f.id }
 
+// Done is closed when Wait will not wait: there is an outcome, or the kernel
+// stops.
+func (h Handed) Done() <-chan struct{} { return h.f.done }
+
 // Wait gives the outcome as [Kernel.Send] does.
 func (h Handed) Wait(ctx context.Context) (Outcome, error) { return h.k.wait(ctx, h.f) }
 

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"time"
 
 	"batos"
 	"batos/internal/door/access"
@@ -106,10 +107,33 @@ func (c *client) answer(envelope [][]byte, r request, h kernel.Handed) {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.bridge.ctx, wait)
-	defer cancel()
+	ctx := c.bridge.ctx
+	if !soon(h, wait) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
 	o, err := h.Wait(ctx)
 	c.reply(envelope, outcomeOf(o, err), r.ref)
+}
+
+// atOnce is how long a message usually takes at most.
+const atOnce = 20 * time.Millisecond
+
+// soon reports whether a message ends at once, as most do: a timer costs less
+// than a context.
+func soon(h kernel.Handed, wait time.Duration) bool {
+	if wait < atOnce {
+		return false
+	}
+	t := time.NewTimer(atOnce)
+	defer t.Stop()
+	select {
+	case <-h.Done():
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 func (c *client) outcome(envelope [][]byte, who *access.Caller, r request) {
