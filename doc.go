@@ -9,6 +9,7 @@
 // them to it. From the ground up:
 //
 //   - internal/vfs is files: real, in memory, crashing and failing ones.
+//     internal/zmtp is the serving side of ZeroMQ.
 //     internal/gguf reads and writes model files. genesis is the source of the
 //     primordial objects. internal/codex reads the Persona Codex.
 //   - object is what a slot may hold and how objects delegate, without storage.
@@ -22,13 +23,17 @@
 //     internal/ggml binds the engine's library.
 //   - internal/exec runs one message in one transaction. internal/guardian
 //     audits generated source. internal/catalog finds documents by what they
-//     say. internal/mind/llama is the engine process,
+//     say. internal/adapter makes of other people's LoRA files what the engine
+//     loads, internal/memory moves them through its tiers.
+//     internal/proof holds what a method does against what its name promises.
+//     internal/mind/llama is the engine process,
 //     internal/mind/openai asks remote minds.
 //   - internal/quarantine tries a method in a process of its own.
 //     internal/forge trains models on the engine's library.
 //   - internal/kernel takes messages, keeps what must survive, and turns what
 //     nobody understands into missions. seedmind is the model that ships.
-//   - internal/wire is the JSON of the doors; internal/door has the doors, and
+//   - internal/wire is the JSON of the doors; internal/telemetry the metrics and
+//     traces; internal/door has the doors, what each token may in access, and
 //     in care what looks after an image through them; cmd/batos is the program.
 //
 // # The main path
