@@ -5,6 +5,8 @@ SHELL   := /bin/bash
 ONLY    ?= .
 RACE_PKGS = $(shell $(GO) list ./... | grep -v -e /internal/ggml -e /internal/quarantine -e /internal/mind/llama -e /internal/forge -e /seedmind -e /cmd/ -e /bench)
 export CGO_ENABLED = 0
+# Random tests start from a seed of their own choice when run by hand, from this one in CI: a red run can be run again.
+test race: export RAPID_SEED ?= 8
 
 .DEFAULT_GOAL := help
 

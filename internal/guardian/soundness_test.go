@@ -315,7 +315,8 @@ func TestNothingThatBreaksTheCovenantIsLetThrough(t *testing.T) {
 	})
 	t.Logf("%d methods came to an exit: %d broke the covenant and all were refused; %d were refused in all, %d of them without breaking it in three runs",
 		exits, broken, refused, refusedSound)
-	if broken == 0 || exits == refused {
+	// A short run sees too few methods to judge the generator by them.
+	if exits >= 20 && (broken == 0 || exits == refused) {
 		t.Errorf("the generator is too narrow: %d exits, %d broken, %d refused", exits, broken, refused)
 	}
 }
