@@ -46,6 +46,11 @@ race: ## the tests under the race detector (needs gcc; leaves out the engine and
 	@if command -v gcc >/dev/null; then CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname --packages "$(RACE_PKGS)" -- -race -short -count=1 -timeout 15m; \
 	else echo "race: skipped, gcc is missing"; fi
 
+.PHONY: soak
+soak: SOAK ?= 2h
+soak: engine ## two hours of moderate work through all doors; memory, descriptors and the slowest per cent must stay (SOAK=10m: shorter)
+	BATOS_SOAK=$(SOAK) BATOS_SOAK_FILE=$(CURDIR)/bench/soak.txt $(GO) test -count=1 -v -timeout 0 -run "^TestSoak$$" ./cmd/batos
+
 .PHONY: test-long
 test-long: engine ## the long, seeded suites: crash points, kill -9, fuzzing
 	BATOS_LONG=1 $(GO) test -count=1 -timeout 120m ./...

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,11 +35,14 @@ type mortal struct {
 	with    string // the program
 	dir     string
 	address string
+	flags   []string // of batos up beside --image and --http
+	token   string
 	client  *wire.Client
 
 	cmd    *exec.Cmd
 	ended  chan error
 	report *bytes.Buffer // its stderr; to be read after ended
+	zmq    string        // address of its bridge, if it has one
 }
 
 // engineHere is the program to test with: the shipped model if this build has
@@ -66,13 +68,14 @@ func engineHere(t *testing.T) (with string, isModel bool) {
 	return program, true
 }
 
-func newMortal(t *testing.T, with string) *mortal {
+// newMortal starts one, without a bridge if flags do not say otherwise.
+func newMortal(t *testing.T, with string, flags ...string) *mortal {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mortal{t: t, with: with, dir: filepath.Join(t.TempDir(), "live_image"), address: l.Addr().String()}
+	m := &mortal{t: t, with: with, dir: filepath.Join(t.TempDir(), "live_image"), address: l.Addr().String(), flags: append([]string{"--zmq", "none"}, flags...)}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +85,10 @@ func newMortal(t *testing.T, with string) *mortal {
 		}
 	})
 	m.start()
-	token, err := wire.ReadToken(m.dir)
-	if err != nil {
+	if m.token, err = wire.ReadToken(m.dir); err != nil {
 		t.Fatal(err)
 	}
-	if m.client, err = wire.NewClient("http://"+m.address, token); err != nil {
+	if m.client, err = wire.NewClient("http://"+m.address, m.token); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -107,7 +109,7 @@ func (m *mortal) start() {
 // launch brings the server up; the result is closed when it is ready.
 func (m *mortal) launch() (ready <-chan struct{}) {
 	m.t.Helper()
-	cmd := exec.Command(m.with, "--image", m.dir, "up", "--zmq", "none", "--http", m.address)
+	cmd := exec.Command(m.with, append([]string{"--image", m.dir, "up", "--http", m.address}, m.flags...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)
@@ -121,9 +123,13 @@ func (m *mortal) launch() (ready <-chan struct{}) {
 	up := make(chan struct{})
 	ended := m.ended
 	go func() {
-		told := false
+		ready, told := false, false
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if !told && strings.HasPrefix(lines.Text(), "ready at ") {
+			ready = ready || strings.HasPrefix(lines.Text(), "ready at ")
+			if zmq, ok := strings.CutPrefix(lines.Text(), "ZeroMQ at tcp://"); ok {
+				m.zmq = zmq
+			}
+			if ready && !told && (m.zmq != "" || !m.bridged()) {
 				told = true
 				close(up)
 			}
@@ -132,6 +138,9 @@ func (m *mortal) launch() (ready <-chan struct{}) {
 	}()
 	return up
 }
+
+// bridged reports whether the server has a bridge.
+func (m *mortal) bridged() bool { return m.flags[len(m.flags)-1] != noBridge }
 
 func (m *mortal) kill() {
 	m.t.Helper()
@@ -360,28 +369,9 @@ func (m *mortal) missionOpen(ctx context.Context) bool {
 // killEngine kills the server's engine children, and tells how many.
 func (m *mortal) killEngine() (killed int) {
 	m.t.Helper()
-	pid := m.cmd.Process.Pid
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil || len(tasks) == 0 {
-		m.t.Skip("children of a process can't be listed here")
-	}
-	for _, task := range tasks {
-		b, err := os.ReadFile(task)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for _, child := range strings.Fields(string(b)) {
-			line, err := os.ReadFile("/proc/" + child + "/cmdline")
-			if err != nil || !bytes.Contains(line, []byte("engine\x00serve")) {
-				continue
-			}
-			id, err := strconv.Atoi(child)
-			if err != nil {
-				m.t.Fatal(err)
-			}
-			if syscall.Kill(id, syscall.SIGKILL) == nil {
-				killed++
-			}
+	for _, pid := range m.engines() {
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
 		}
 	}
 	return killed

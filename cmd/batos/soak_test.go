@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// soakEnv is how long TestSoak lasts ("2h"); without it each kind of work is
+// done a few times. soakFileEnv names a file that takes the samples as they
+// come.
+const (
+	soakEnv     = "BATOS_SOAK"
+	soakFileEnv = "BATOS_SOAK_FILE"
+)
+
+// A soak's load: so many workers, and the mean pause of each between two pieces
+// of work.
+const (
+	soakWorkers = 3
+	soakPause   = 60 * time.Millisecond
+	soakSamples = 120
+)
+
+// TestSoak keeps a real server at moderate work through all its doors: known
+// messages that read and write, malformed ones, missions that are taken back,
+// the catalog, inspections, undos, packs, clients that come and go. Every
+// answer is checked. In the short form nothing is judged by the clock: file
+// descriptors and goroutines must be as before when the clients are gone. In
+// the long one memory, file descriptors and the slowest per cent of the last
+// quarter must be those of the second.
+func TestSoak(t *testing.T) {
+	with, isModel := engineHere(t)
+	m := newMortal(t, with, "--zmq", "tcp://127.0.0.1:0")
+	s := &soak{mortal: m, isModel: isModel}
+	s.prepare(t)
+	if os.Getenv(soakEnv) == "" {
+		s.short(t)
+	} else {
+		s.long(t)
+	}
+	s.agree(t)
+	m.stop(syscall.SIGINT)
+}
+
+// short does each kind of work a few times.
+func (s *soak) short(t *testing.T) {
+	rounds := 3
+	if testing.Short() {
+		rounds = 1
+	}
+	round := func() {
+		w := &soaker{soak: s, rng: rand.New(rand.NewPCG(7, 0)), packs: true}
+		for _, work := range works {
+			w.do(t, work)
+		}
+		w.leave()
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	}
+	round() // what is made once is made
+	before := s.settled(t, func(sample) bool { return true })
+	for range rounds {
+		round()
+	}
+	after := s.settled(t, func(x sample) bool { return x.files <= before.files && x.goroutines <= before.goroutines })
+	t.Logf("\n       %s\nbefore %s\nafter  %s", sampleHead, before, after)
+}
+
+// settled samples until a sample is as it must be.
+func (s *soak) settled(t *testing.T, good func(sample) bool) sample {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		x := s.sample(t)
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		if good(x) {
+			return x
+		}
+		if pause(ctx) != nil {
+			t.Fatalf("it does not come to rest:\n%s\n%s", sampleHead, x)
+		}
+	}
+}
+
+// long works for as long as it is asked to, and judges.
+func (s *soak) long(t *testing.T) {
+	length, err := time.ParseDuration(os.Getenv(soakEnv))
+	if err != nil {
+		t.Fatalf("%s: %v", soakEnv, err)
+	}
+	out := io.Discard
+	if name := os.Getenv(soakFileEnv); name != "" {
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		out = f
+	}
+	tell := func(line string) {
+		t.Log(line)
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			t.Error(err)
+		}
+	}
+	tell(sampleHead)
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	var wg sync.WaitGroup
+	for n := range soakWorkers {
+		wg.Go(func() {
+			w := &soaker{soak: s, n: n, rng: rand.New(rand.NewPCG(7, uint64(n))), packs: n == 0}
+			defer w.leave()
+			for {
+				w.do(t, w.pick())
+				rest := time.NewTimer(time.Duration(w.rng.Int64N(int64(2 * soakPause))))
+				select {
+				case <-rest.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	var samples []sample
+	every := time.NewTicker(length / soakSamples)
+	defer every.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-every.C:
+			x := s.sample(t)
+			samples = append(samples, x)
+			tell(x.String())
+		case <-ctx.Done():
+		}
+	}
+	wg.Wait()
+	for _, line := range verdict(samples) {
+		tell(line)
+		if strings.HasSuffix(line, "short") {
+			t.Error(line)
+		}
+	}
+}
+
+// sample is how a server is at one moment, and what its clients saw since the
+// sample before.
+type sample struct {
+	at                   time.Time
+	rss, anonymous       int64 // of the server, KiB; anonymous is what is no file's
+	engine               int64 // resident, of its child, KiB
+	files, goroutines    int
+	objects, logBytes    int64
+	done, missions       int
+	p50, p99, missionP50 time.Duration
+}
+
+const sampleHead = "time     rss_kib anon_kib engine_kib fds goroutines objects log_kib works missions p50_ms p99_ms mission_p50_ms"
+
+func (x sample) String() string {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return fmt.Sprintf("%s %7d %8d %10d %3d %10d %7d %7d %5d %8d %6.2f %6.2f %7.1f", x.at.Format(time.TimeOnly), x.rss, x.anonymous, x.engine, x.files,
+		x.goroutines, x.objects, x.logBytes>>10, x.done, x.missions, ms(x.p50), ms(x.p99), ms(x.missionP50))
+}
+
+// sample looks at the server's process, asks it for its metrics and takes what
+// the clients measured.
+func (s *soak) sample(t *testing.T) sample {
+	t.Helper()
+	pid := s.cmd.Process.Pid
+	x := sample{at: time.Now(), rss: statusOf(pid, "VmRSS"), anonymous: statusOf(pid, "RssAnon")}
+	for _, child := range s.engines() {
+		x.engine += statusOf(child, "VmRSS")
+	}
+	if list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
+		x.files = len(list)
+	}
+	metrics := s.metrics(t)
+	x.goroutines = int(metrics["go_goroutines"])
+	x.objects, x.logBytes = int64(metrics["batos_image_objects"]), int64(metrics["batos_image_log_bytes"])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.done, x.missions = len(s.took), len(s.tookMission)
+	x.p50, x.p99, x.missionP50 = quantile(s.took, 50), quantile(s.took, 99), quantile(s.tookMission, 50)
+	s.took, s.tookMission = nil, nil
+	return x
+}
+
+// statusOf reads a figure in KiB from what the system tells of a process; 0
+// where it tells nothing.
+func statusOf(pid int, name string) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// engines are the server's engine children.
+func (m *mortal) engines() (pids []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", m.cmd.Process.Pid)) // none where the system lists none
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, child := range strings.Fields(string(b)) {
+			line, err := os.ReadFile("/proc/" + child + "/cmdline")
+			if err != nil || !bytes.Contains(line, []byte("engine\x00serve")) {
+				continue
+			}
+			if id, err := strconv.Atoi(child); err == nil {
+				pids = append(pids, id)
+			}
+		}
+	}
+	return pids
+}
+
+// metrics are the server's, those without labels.
+func (s *soak) metrics(t *testing.T) map[string]float64 {
+	t.Helper()
+	out := map[string]float64{}
+	lines := bufio.NewScanner(bytes.NewReader(s.get(t, "/metrics")))
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			out[name] = v
+		}
+	}
+	if out["go_goroutines"] == 0 {
+		t.Error("the metrics count no goroutines")
+	}
+	return out
+}
+
+func quantile(d []time.Duration, percent int) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[len(d)*percent/100]
+}
+
+// flat is a figure that must not grow: its last quarter against its second,
+// when all has been warmed up, by a factor or by so much.
+type flat struct {
+	name   string
+	of     func(sample) float64
+	factor float64
+	plus   float64
+}
+
+var flats = []flat{
+	{"rss_kib", func(x sample) float64 { return float64(x.rss) }, 1.05, 4096},
+	{"engine_kib", func(x sample) float64 { return float64(x.engine) }, 1.05, 4096},
+	{"fds", func(x sample) float64 { return float64(x.files) }, 1, 2},
+	{"goroutines", func(x sample) float64 { return float64(x.goroutines) }, 1, 4},
+	{"p50_ms", func(x sample) float64 { return float64(x.p50.Microseconds()) / 1000 }, 1.5, 1},
+	{"p99_ms", func(x sample) float64 { return float64(x.p99.Microseconds()) / 1000 }, 1.5, 5},
+}
+
+// verdict has a line for each figure that must be flat. Medians of the quarters
+// count: a machine that does something else for a minute shows in neither.
+func verdict(samples []sample) (lines []string) {
+	quarter := len(samples) / 4
+	for _, f := range flats {
+		median := func(of []sample) float64 {
+			var v []float64
+			for _, x := range of {
+				v = append(v, f.of(x))
+			}
+			if len(v) == 0 {
+				return 0
+			}
+			slices.Sort(v)
+			return v[len(v)/2]
+		}
+		early, late := median(samples[quarter:2*quarter]), median(samples[3*quarter:])
+		word := "ok"
+		if late > max(early*f.factor, early+f.plus) {
+			word = "short"
+		}
+		lines = append(lines, fmt.Sprintf("soak name=%s second_quarter=%.4g last_quarter=%.4g ratio=%.3f bar=<=%.3g,+%g %s", f.name, early, late, late/max(early, 1e-9), f.factor, f.plus, word))
+	}
+	return lines
+}
+
+func TestVerdictOfASoak(t *testing.T) {
+	samples := make([]sample, 40)
+	for i := range samples {
+		samples[i] = sample{rss: 90000, files: 20, goroutines: 30, p99: 5 * time.Millisecond}
+	}
+	count := func() int {
+		return len(slices.DeleteFunc(verdict(samples), func(line string) bool { return strings.HasSuffix(line, "ok") }))
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d figures of a server that stays as it is are short", n)
+	}
+	for i := range samples {
+		samples[i].rss += int64(i) * 500
+		samples[i].files += i / 5
+	}
+	if n := count(); n != 2 {
+		t.Errorf("%d figures of one that grows are short: %q", n, verdict(samples))
+	}
+}
