@@ -37,7 +37,7 @@ type SlotSpec struct {
 }
 
 // FieldSpec is what a family wants of one field of a record. Role onlyNumber
-// wants the only number of the record.
+// wants the only number of the record that is no id.
 type FieldSpec struct {
 	Letter byte
 	Type   mind.SeedType

@@ -239,8 +239,10 @@ func (b *builder) slot(spec SlotSpec) (mind.SeedSlot, []int) {
 		if role == onlyNumber {
 			only, role = true, ""
 		}
-		if role == "" {
-			role = b.role(f.Type)
+		for role == "" || only && role == "id" {
+			if role = b.role(f.Type); role == "" {
+				break
+			}
 		}
 		s.Fields = append(s.Fields, mind.SeedField{Type: f.Type, Role: role})
 		letters = append(letters, k)
@@ -251,11 +253,12 @@ func (b *builder) slot(spec SlotSpec) (mind.SeedSlot, []int) {
 	}
 	for range min(more, 4-len(s.Fields)) {
 		t := []mind.SeedType{mind.SeedStr, mind.SeedStr, mind.SeedNumber, mind.SeedNumber, mind.SeedBool}[b.r.IntN(5)]
-		if only && t == mind.SeedNumber {
-			t = mind.SeedStr
+		role := b.role(t)
+		if t == mind.SeedNumber && (only || b.r.IntN(3) == 0) {
+			role = "id" // a number that counts nothing
 		}
 		at := b.r.IntN(len(s.Fields) + 1)
-		s.Fields = slices.Insert(s.Fields, at, mind.SeedField{Type: t, Role: b.role(t)})
+		s.Fields = slices.Insert(s.Fields, at, mind.SeedField{Type: t, Role: role})
 		letters = slices.Insert(letters, at, -1)
 	}
 	if len(s.Fields) > 1 && b.r.IntN(2) == 0 {

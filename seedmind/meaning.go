@@ -495,11 +495,11 @@ func (s *search) fieldRoles(slot int, fields []int, at int, shape string, roles 
 	kinds := rolesOf(f.Role)
 	numbers := 0
 	for _, o := range all {
-		if o.Type == mind.SeedNumber {
+		if o.Type == mind.SeedNumber && o.Role != "id" {
 			numbers++
 		}
 	}
-	if f.Type == mind.SeedNumber && numbers == 1 {
+	if f.Type == mind.SeedNumber && f.Role != "id" && numbers == 1 {
 		kinds = append([]string{onlyNumber}, kinds...)
 	}
 	for _, r := range kinds {

@@ -36,7 +36,7 @@ func wordSet(s string) map[string]bool {
 
 // lastRoles are roles of slots that a bare verb is not about: increment on
 // {limit, count} means count.
-var lastRoles = wordSet("limit floor rate discount year current")
+var lastRoles = wordSet("limit floor rate discount year current id")
 
 // alias takes the names out of a task.
 func (lex lexicon) alias(t Task) (*seedNames, error) {

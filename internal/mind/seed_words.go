@@ -168,6 +168,7 @@ last      last last_name lastname surname family_name
 title     title
 author    author writer
 name      name id key code label task text item product word username
+id        id key
 price     price cost fee charge
 qty       quantity count qty amount number units stock pieces copies
 money     balance money cash savings funds account principal credit deposit capital
