@@ -2,7 +2,6 @@ package image
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"batos"
 )
@@ -28,8 +27,7 @@ import (
 //   - Commits may report in another order than that of their TIDs: an older
 //     one never replaces or re-creates an entry.
 type cache struct {
-	shards       [32]shard
-	hits, misses atomic.Int64
+	shards [32]shard
 }
 
 type shard struct {
@@ -40,6 +38,8 @@ type shard struct {
 	bytes   int64
 	limit   int64
 	lru     entry // ring: next is the most recently used
+
+	hits, misses int64
 }
 
 type entry struct {
@@ -73,14 +73,14 @@ func (c *cache) get(oid batos.OID, at batos.TID) *revision {
 	s.mu.Lock()
 	e := s.entries[oid]
 	if e == nil || e.rev.tid > at || s.pending[oid] > 0 {
+		s.misses++
 		s.mu.Unlock()
-		c.misses.Add(1)
 		return nil
 	}
 	s.touch(e)
 	rev := e.rev
+	s.hits++
 	s.mu.Unlock()
-	c.hits.Add(1)
 	return rev
 }
 
@@ -227,14 +227,14 @@ func (s *shard) touch(e *entry) {
 	s.link(e)
 }
 
-// bytes is the estimated memory of all entries.
-func (c *cache) bytes() int64 {
-	var n int64
+// stats gives the estimated memory of all entries, and how often get knew the
+// answer and did not.
+func (c *cache) stats() (bytes, hits, misses int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		n += s.bytes
+		bytes, hits, misses = bytes+s.bytes, hits+s.hits, misses+s.misses
 		s.mu.Unlock()
 	}
-	return n
+	return bytes, hits, misses
 }

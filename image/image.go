@@ -232,10 +232,9 @@ type Stats struct {
 
 // Stats measures the image.
 func (im *Image) Stats() Stats {
-	return Stats{
-		Stats: im.store.Stats(), CacheBytes: im.cache.bytes(),
-		CacheHits: im.cache.hits.Load(), CacheMisses: im.cache.misses.Load(),
-	}
+	out := Stats{Stats: im.store.Stats()}
+	out.CacheBytes, out.CacheHits, out.CacheMisses = im.cache.stats()
+	return out
 }
 
 // Close waits for commits under way and closes the store. Transactions still

@@ -28,6 +28,63 @@ type objectRevision struct {
 	own object.State
 }
 
+// newObject makes the revision of an object of n slots, with room for them. A
+// few are in one piece with it: there are very many objects like that, and
+// each piece costs the collector.
+func newObject(n int) (*objectRevision, []object.Slot) {
+	switch n {
+	case 1:
+		o := &struct {
+			objectRevision
+			slots [1]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 2:
+		o := &struct {
+			objectRevision
+			slots [2]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 3:
+		o := &struct {
+			objectRevision
+			slots [3]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 4:
+		o := &struct {
+			objectRevision
+			slots [4]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 5:
+		o := &struct {
+			objectRevision
+			slots [5]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 6:
+		o := &struct {
+			objectRevision
+			slots [6]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 7:
+		o := &struct {
+			objectRevision
+			slots [7]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	case 8:
+		o := &struct {
+			objectRevision
+			slots [8]object.Slot
+		}{}
+		return &o.objectRevision, o.slots[:]
+	}
+	return &objectRevision{}, nil
+}
+
 // tidOf gives the TID that stands for r where a store is asked about it.
 func tidOf(r *revision) batos.TID {
 	if r == nil {
@@ -46,35 +103,47 @@ func stateOf(r *revision) *object.State {
 
 // decode reads what a store keeps. Damage is named with its place.
 func decode(r store.Revision) (*revision, error) {
-	var v *revision
 	kind, err := codec.KindOf(r.Data)
+	var v *revision
 	if err == nil && kind == codec.KindObject {
-		o := &objectRevision{}
-		v, o.state = &o.revision, &o.own
-	} else {
-		v = &revision{}
-	}
-	v.oid, v.tid, v.size = r.OID, r.TID, sizeInMemory(r.Data)
-	if err == nil {
-		switch kind {
-		case codec.KindObject:
-			if err = codec.DecodeStateInto(v.state, r.Data); err == nil {
-				v.parents = v.state.AppendParents(v.first[:0])
-			}
-		case codec.KindTree:
-			var root codec.Root
-			root, err = codec.DecodeRoot(r.Data)
-			v.root = &root
-		case codec.KindLeaf:
-			v.leaf, err = codec.DecodeLeaf(r.Data)
-		case codec.KindInner:
-			v.inner, err = codec.DecodeInner(r.Data)
-		}
+		v, err = decodeObject(r.Data)
+	} else if err == nil {
+		v, err = decodePage(kind, r.Data)
 	}
 	if err != nil {
 		return nil, batos.Errorf(batos.CodeOf(err), "object %s as of %s: %w", r.OID, r.TID, err)
 	}
+	v.oid, v.tid, v.size = r.OID, r.TID, sizeInMemory(r.Data)
 	return v, nil
+}
+
+func decodeObject(data []byte) (*revision, error) {
+	var o *objectRevision
+	state, err := codec.DecodeStateIn(data, func(n int) (*object.State, []object.Slot) {
+		var room []object.Slot
+		o, room = newObject(n)
+		return &o.own, room
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.state = state
+	o.parents = state.AppendParents(o.first[:0])
+	return &o.revision, nil
+}
+
+func decodePage(kind codec.Kind, data []byte) (v *revision, err error) {
+	v = &revision{}
+	switch kind {
+	case codec.KindTree:
+		v.root = &codec.Root{}
+		*v.root, err = codec.DecodeRoot(data)
+	case codec.KindLeaf:
+		v.leaf, err = codec.DecodeLeaf(data)
+	case codec.KindInner:
+		v.inner, err = codec.DecodeInner(data)
+	}
+	return v, err
 }
 
 // sizeInMemory estimates what a record takes when it is decoded.

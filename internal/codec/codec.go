@@ -111,31 +111,34 @@ func AppendState(b []byte, s *object.State) []byte {
 
 // DecodeState is the inverse of [EncodeState].
 func DecodeState(data []byte) (*object.State, error) {
-	s := &object.State{}
-	if err := DecodeStateInto(s, data); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return DecodeStateIn(data, func(int) (*object.State, []object.Slot) { return &object.State{}, nil })
 }
 
-// DecodeStateInto is DecodeState for a state that is not in use yet. After an
-// error it is as it was.
-func DecodeStateInto(s *object.State, data []byte) error {
+// DecodeStateIn is DecodeState in memory of the caller's: place is called once,
+// with the number of slots, and answers where the state goes and, if it likes,
+// room for its slots. It is not called for a record that ends before that, and
+// after an error what it gave is of no use.
+func DecodeStateIn(data []byte, place func(slots int) (*object.State, []object.Slot)) (*object.State, error) {
 	d, err := body(data, KindObject)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.tuple(4)
 	protection := object.Protection(d.small(uint64(object.Sealed)))
 	creator := batos.Authority(d.small(uint64(batos.Person)))
 	by := d.str()
-	slots := d.slots(d.mapLen())
+	n := d.mapLen()
+	if d.err != nil {
+		return nil, d.err
+	}
+	s, room := place(n)
+	slots := d.slots(n, room)
 	if err := d.end(); err != nil {
-		return err
+		return nil, err
 	}
 	s.Init(protection, creator, slots)
 	s.CreatedBy = batos.MessageID(by)
-	return nil
+	return s, nil
 }
 
 // EncodeValue gives one value in bytes. What [object.Check] refuses will not
@@ -176,7 +179,7 @@ func DecodeArgs(data []byte) ([]object.Value, []object.Slot, error) {
 	d := &decoder{b: data}
 	d.tuple(2)
 	args := d.values(d.arrayLen())
-	kwargs := d.slots(d.mapLen())
+	kwargs := d.slots(d.mapLen(), nil)
 	if err := d.end(); err != nil {
 		return nil, nil, err
 	}

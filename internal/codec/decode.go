@@ -15,7 +15,8 @@ import (
 type decoder struct {
 	b     []byte
 	i     int    // where it is in b
-	all   string // b, once text was read, if that is small
+	all   string // what of b begins with the first text that was copied, if that is small
+	allAt int    // where all begins in b
 	depth int    // containers open around i
 	err   error
 }
@@ -188,15 +189,39 @@ func (d *decoder) rawStr() []byte {
 	return nil
 }
 
-func (d *decoder) str() string {
+// raw reads text without looking at it.
+func (d *decoder) raw() []byte {
 	if d.i < len(d.b) {
 		if n := int(d.b[d.i]) - 0xa0; uint(n) < 32 && d.i+n < len(d.b) { // most text is short
-			p := d.b[d.i+1 : d.i+1+n]
 			d.i += 1 + n
-			return d.text(p)
+			return d.b[d.i-n : d.i]
 		}
 	}
-	return d.text(d.rawStr())
+	return d.rawStr()
+}
+
+func (d *decoder) str() string { return d.text(d.raw()) }
+
+// name is str for text that is likely to have come before.
+func (d *decoder) name() string {
+	p := d.raw()
+	if n := len(p); n > 0 && n <= wordBytes {
+		if w := wordOf(p); w != nil {
+			return w.text
+		}
+	}
+	return d.text(p)
+}
+
+// strValue is name for a value.
+func (d *decoder) strValue() object.Value {
+	p := d.raw()
+	if n := len(p); n > 0 && n <= wordBytes {
+		if w := wordOf(p); w != nil {
+			return w.value
+		}
+	}
+	return object.Str(d.text(p))
 }
 
 // text gives the bytes that were read last as text.
@@ -219,9 +244,10 @@ func (d *decoder) copied(p []byte) string {
 		return string(p)
 	}
 	if d.all == "" {
-		d.all = string(d.b)
+		d.allAt = d.i - len(p)
+		d.all = string(d.b[d.allAt:])
 	}
-	return d.all[d.i-len(p) : d.i]
+	return d.all[d.i-len(p)-d.allAt : d.i-d.allAt]
 }
 
 func (d *decoder) bin() []byte {
@@ -303,18 +329,21 @@ func (d *decoder) extLen() (code byte, n int) {
 	return code, d.count(n)
 }
 
-// slots reads n slots with different names.
-func (d *decoder) slots(n int) []object.Slot {
+// slots reads n slots with different names, into room if they fit.
+func (d *decoder) slots(n int, room []object.Slot) []object.Slot {
 	if n == 0 || d.err != nil {
 		return nil
 	}
-	slots := make([]object.Slot, 0, n)
+	slots := room[:0]
+	if cap(room) < n {
+		slots = make([]object.Slot, 0, n)
+	}
 	var seen map[string]struct{}
 	if n > fewNames {
 		seen = make(map[string]struct{}, n)
 	}
 	for range n {
-		name := d.str()
+		name := d.name()
 		twice := false
 		if seen != nil {
 			_, twice = seen[name]
@@ -333,7 +362,7 @@ func (d *decoder) slots(n int) []object.Slot {
 		}
 		slots = append(slots, object.Slot{Name: name, Value: v})
 	}
-	return slots
+	return slots[:n:n]
 }
 
 // fewNames is the number up to which a scan beats a map.
@@ -414,7 +443,7 @@ func (d *decoder) value() object.Value {
 	case t < 0x80, t >= 0xe0, t >= 0xcc && t <= 0xcf, t >= 0xd0 && t <= 0xd3:
 		return boxed(d.int())
 	case t&0xe0 == 0xa0, t >= 0xd9 && t <= 0xdb:
-		return object.Str(d.str())
+		return d.strValue()
 	case t&0xf0 == 0x90, t == 0xdc, t == 0xdd:
 		return d.listValue()
 	case t&0xf0 == 0x80, t == 0xde, t == 0xdf:

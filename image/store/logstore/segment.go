@@ -78,22 +78,24 @@ const mappedGuess = 256
 
 // mappedRecord gives the record at off, or nil: then read it to see why.
 func mappedRecord(m *vfs.Mapping, off int64, buf *[]byte) []byte {
-	var guess [mappedGuess]byte
 	n := min(mappedGuess, m.Len()-off)
-	if n < recordHeader || !m.ReadAt(guess[:n], off) {
+	if n < recordHeader {
 		return nil
 	}
-	length := int64(recordLength(guess[:]))
+	var own [mappedGuess]byte
+	guess := own[:n]
+	if buf != nil {
+		guess = room(buf, int(n))
+	}
+	if !m.ReadAt(guess, off) {
+		return nil
+	}
+	length := int64(recordLength(guess))
 	if length > m.Len()-off {
 		return nil
 	}
 	b := room(buf, int(length))
-	if length <= n {
-		copy(b, guess[:length])
-		return b
-	}
-	copy(b, guess[:n])
-	if !m.ReadAt(b[n:], off+n) {
+	if copied := copy(b, guess); copied < len(b) && !m.ReadAt(b[copied:], off+int64(copied)) {
 		return nil
 	}
 	return b
