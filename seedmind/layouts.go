@@ -74,16 +74,12 @@ func cardCode(p mind.SeedPrompt, b binding) []string {
 
 func textCode(p mind.SeedPrompt, b binding) []string {
 	var parts []string
-	for i, s := range p.Slots {
-		text := fmt.Sprintf("str($%d)", i)
-		if s.Type == mind.SeedStr {
-			text = fmt.Sprintf("$%d", i)
-		}
+	for i := range p.Slots {
 		sep := ""
 		if i > 0 {
 			sep = ", "
 		}
-		parts = append(parts, fmt.Sprintf(`"%s%%%d: " + %s`, sep, i, text))
+		parts = append(parts, fmt.Sprintf(`"%s%%%d: " + str($%d)`, sep, i, i))
 	}
 	return []string{"return " + strings.Join(parts, " + ")}
 }
@@ -96,7 +92,7 @@ var layoutKinds = map[string]*allSlots{
 	"texts":       {min: 1, code: ofTypes(mind.SeedStr)},
 	"collections": {min: 1, code: ofTypes(mind.SeedNumbers, mind.SeedStrs, mind.SeedBools, mind.SeedList, mind.SeedRecords, mind.SeedRecord, mind.SeedNumberMap, mind.SeedStrMap, mind.SeedMap)},
 	"card":        {min: 2, named: true, code: cardCode},
-	"text":        {min: 2, code: textCode},
+	"text":        {min: 4, code: textCode},
 }
 
 var shownTypes = []mind.SeedType{mind.SeedInt, mind.SeedFloat, mind.SeedStr, mind.SeedBool, mind.SeedNumbers, mind.SeedStrs, mind.SeedList,
