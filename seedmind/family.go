@@ -72,6 +72,7 @@ const (
 	argHeld     ArgSpec = "el"   // an item, often one of the list
 	argList     ArgSpec = "L"    // a list like the slot
 	argNumbers  ArgSpec = "ns"   // a list of numbers
+	argKeys     ArgSpec = "ks"   // a list of keys, most of them the dict's
 	argDict     ArgSpec = "D"    // a dict like the slot
 	argRecord   ArgSpec = "rec"  // a record like those of the slot
 	argSlotT    ArgSpec = "t"    // a value for slot t
@@ -187,6 +188,8 @@ func (a ArgSpec) types(form Form) []mind.SeedType {
 		return []mind.SeedType{mind.SeedBool}
 	case argNumbers:
 		return []mind.SeedType{mind.SeedNumbers}
+	case argKeys:
+		return []mind.SeedType{mind.SeedStrs}
 	case argRecord, argDict:
 		return []mind.SeedType{mind.SeedDict}
 	case argSlotT:

@@ -219,7 +219,7 @@ func (p *parser) head(line string) (*Family, error) {
 func (a ArgSpec) known(form Form) bool {
 	switch a {
 	case argNumber, argLow, argHigh, argPositive, argIndex, argPlace, argStr, argPart, argChar, argKey, argHeldKey,
-		argItem, argHeld, argList, argNumbers, argDict, argRecord, argBool, argAny:
+		argItem, argHeld, argList, argNumbers, argKeys, argDict, argRecord, argBool, argAny:
 		return true
 	case argSlotT:
 		return len(form) > 1

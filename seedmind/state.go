@@ -215,6 +215,19 @@ func (s states) arg(f *Family, a ArgSpec, b binding, t mind.SeedType, first obje
 		if dict != nil && len(dict.Entries) > 0 && (often || a == argHeldKey) {
 			return dict.Entries[s.r.IntN(len(dict.Entries))].Key
 		}
+	case argKeys:
+		keys := &object.List{Items: []object.Value{object.Str(s.word())}}
+		if often {
+			keys.Items = nil
+		}
+		if dict != nil {
+			for _, e := range dict.Entries {
+				if s.r.IntN(3) > 0 {
+					keys.Items = append(keys.Items, e.Key)
+				}
+			}
+		}
+		return keys
 	case argRecord:
 		if len(held) > 0 {
 			return held[0]
