@@ -53,27 +53,39 @@ func Analyze(language, text string) ([]string, error) {
 	return a(text), nil
 }
 
+// analyzer gives what makes terms of the texts of one document, one by one.
 func analyzer(language string) (func(string) []string, error) {
 	stop, ok := stopWords[language]
 	if !ok && language != Plain {
 		return nil, batos.Errorf(batos.Invalid, "there are no rules for the language %.40q; there are %s", language, strings.Join(Languages(), ", "))
 	}
+	term := func(word string) string {
+		if stop != nil {
+			if stop(word) {
+				return ""
+			}
+			if stem, err := snowball.Stem(word, language, false); err == nil && stem != "" {
+				word = stem
+			}
+		}
+		if len(word) > maxTerm {
+			word = strings.ToValidUTF8(word[:maxTerm], "")
+		}
+		return word
+	}
+	known := map[string]string{} // the words of one document come again and again
 	return func(text string) []string {
 		var out []string
 		add := func(word string) {
 			word = strings.ToLower(word)
-			if stop != nil {
-				if stop(word) {
-					return
-				}
-				if stem, err := snowball.Stem(word, language, false); err == nil && stem != "" {
-					word = stem
-				}
+			t, ok := known[word]
+			if !ok {
+				t = term(word)
+				known[word] = t
 			}
-			if len(word) > maxTerm {
-				word = strings.ToValidUTF8(word[:maxTerm], "")
+			if t != "" {
+				out = append(out, t)
 			}
-			out = append(out, word)
 		}
 		words(text, func(word string) {
 			add(word)

@@ -443,41 +443,36 @@ func contentOf(tx *image.Tx, t Trees) (content, error) {
 
 // fuse joins two rankings and reads what was found.
 func fuse(tx *image.Tx, byText, byVector []scored, top int) ([]Hit, error) {
-	found := map[place]*Hit{}
-	at := func(p place) *Hit {
-		if found[p] == nil {
-			found[p] = &Hit{DocumentID: p.doc, Index: int(p.chunk)}
-		}
-		return found[p]
-	}
+	all := make([]Hit, 0, len(byText)+len(byVector))
+	at := make(map[place]int, cap(all))
 	for i, s := range byText {
-		h := at(s.at)
-		h.BM25, h.TextRank = s.score, i+1
+		at[s.at] = len(all)
+		all = append(all, Hit{DocumentID: s.at.doc, Index: int(s.at.chunk), Score: s.score, BM25: s.score, TextRank: i + 1})
+		if byVector != nil {
+			all[i].Score = 1 / float64(FusionK+i+1)
+		}
 	}
 	for i, s := range byVector {
-		h := at(s.at)
-		h.Cosine, h.VectorRank = s.score, i+1
+		n, ok := at[s.at]
+		if !ok {
+			n = len(all)
+			at[s.at] = n
+			all = append(all, Hit{DocumentID: s.at.doc, Index: int(s.at.chunk)})
+		}
+		all[n].Cosine, all[n].VectorRank = s.score, i+1
+		all[n].Score += 1 / float64(FusionK+i+1)
 	}
 	r := ranking{most: top}
-	for p, h := range found {
-		if byVector == nil {
-			h.Score = h.BM25
-		} else {
-			for _, rank := range []int{h.TextRank, h.VectorRank} {
-				if rank > 0 {
-					h.Score += 1 / float64(FusionK+rank)
-				}
-			}
-		}
-		r.add(scored{p, h.Score})
+	for i := range all {
+		r.add(scored{place{all[i].DocumentID, int32(all[i].Index)}, all[i].Score})
 	}
 	var out []Hit
-	for _, s := range r.best {
-		h := found[s.at]
+	for _, s := range r.sorted() {
+		h := all[at[s.at]]
 		if err := h.read(tx); err != nil {
 			return nil, err
 		}
-		out = append(out, *h)
+		out = append(out, h)
 	}
 	return out, nil
 }

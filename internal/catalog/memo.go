@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math"
 	"slices"
 	"sync"
@@ -21,11 +20,10 @@ import (
 type Memo struct {
 	mu      sync.Mutex
 	content content
-	roll    []shelved // nil: not read yet
+	roll    *roll // nil: not read yet
 	terms   map[string]*postings
 	held    int64 // bytes of terms
-	vectors map[batos.OID]matrix
-	bytes   int64 // of vectors
+	vectors vectors
 }
 
 // content tells the documents of one moment from those of another.
@@ -33,18 +31,6 @@ type content struct {
 	index                    object.Tree
 	documents                object.Tree
 	chunks, length, checksum int64
-}
-
-// shelved is a document with its vectors.
-type shelved struct {
-	doc batos.OID
-	matrix
-}
-
-// matrix is the vectors of one document's chunks, one after another.
-type matrix struct {
-	data []float32
-	dim  int
 }
 
 // postings is what the index has of one term, in order of documents.
@@ -66,7 +52,7 @@ const memoTerms = 32 << 20
 func (m *Memo) Bytes() (vectors, terms int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.bytes, m.held
+	return m.vectors.bytes(), m.held
 }
 
 // at makes the memo one of that content. It holds the lock.
@@ -129,106 +115,67 @@ func readTerm(tx *image.Tx, t Trees, term string) (*postings, error) {
 	return p, nil
 }
 
-// documents gives every document with its vectors, in order of ids.
-func (m *Memo) documents(tx *image.Tx, t Trees, c content) ([]shelved, error) {
+// documents gives every document that has vectors.
+func (m *Memo) documents(tx *image.Tx, t Trees, c content) (*roll, error) {
 	m.mu.Lock()
 	m.at(c)
-	roll := m.roll
+	known := m.roll
 	m.mu.Unlock()
-	if roll != nil {
-		return roll, nil
+	if known != nil {
+		return known, nil
 	}
-	roll = []shelved{}
+	var docs []shelved
+	chunks := int64(0)
 	for e, err := range tx.Tree(t.Document).Range(nil, nil) {
 		if err != nil {
 			return nil, err
 		}
 		ref, _ := e.Value.(object.Ref)
-		one, err := m.of(tx, batos.OID(ref))
+		one, err := m.of(tx, batos.OID(ref), c.chunks-chunks)
 		if err != nil {
 			return nil, err
 		}
 		if one.dim > 0 {
-			roll = append(roll, shelved{batos.OID(ref), one})
+			docs = append(docs, shelved{batos.OID(ref), one})
+			chunks += int64(one.n / one.dim)
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.vectors.forget(docs)
+	all := newRoll(docs)
 	if m.content == c {
-		m.roll = roll
+		m.roll = all
 	}
-	m.forget(roll)
-	return roll, nil
+	return all, nil
 }
 
 // of gives a document's vectors, from memory if they were read before: a
-// document never changes.
-func (m *Memo) of(tx *image.Tx, doc batos.OID) (matrix, error) {
+// document never changes. About that many chunks will follow.
+func (m *Memo) of(tx *image.Tx, doc batos.OID, chunks int64) (matrix, error) {
 	m.mu.Lock()
-	found, ok := m.vectors[doc]
+	found, ok := m.vectors.of[doc]
 	m.mu.Unlock()
 	if ok {
 		return found, nil
 	}
-	dim, _, err := tx.Slot(doc, "dimensions")
+	v, _, err := tx.Slot(doc, "dimensions")
 	if err != nil {
 		return found, err
 	}
-	n, _ := dim.(object.Int)
-	size, _ := n.Int64()
+	n, _ := v.(object.Int)
+	dim, _ := n.Int64()
 	raw, _, err := tx.Slot(doc, "vectors")
 	if err != nil {
 		return found, err
 	}
 	b, _ := raw.(object.Bytes)
-	if size > 0 && len(b)%int(4*size) == 0 {
-		found = matrix{data: make([]float32, len(b)/4), dim: int(size)}
-		for i := range found.data {
-			found.data[i] = math.Float32frombits(uint32(b[4*i]) | uint32(b[4*i+1])<<8 | uint32(b[4*i+2])<<16 | uint32(b[4*i+3])<<24)
-		}
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.vectors == nil {
-		m.vectors = map[batos.OID]matrix{}
+	if dim <= 0 || int64(len(b))%(4*dim) != 0 {
+		return m.vectors.add(doc, "", 0, 0), nil
 	}
-	if _, ok := m.vectors[doc]; !ok {
-		m.vectors[doc] = found
-		m.bytes += int64(4 * len(found.data))
-	}
-	return found, nil
-}
-
-// forget drops the vectors of what is not on the roll once that is most of what
-// is kept: a search of the past may want some of it. It holds the lock.
-func (m *Memo) forget(roll []shelved) {
-	if len(m.vectors) <= 2*len(roll)+16 {
-		return
-	}
-	present := make(map[batos.OID]bool, len(roll))
-	for _, s := range roll {
-		present[s.doc] = true
-	}
-	for doc, old := range m.vectors {
-		if !present[doc] {
-			m.bytes -= int64(4 * len(old.data))
-			delete(m.vectors, doc)
-		}
-	}
-}
-
-// packVectors gives the chunks' vectors as bytes, nil if there are none.
-func packVectors(chunks []Chunk) []byte {
-	if len(chunks) == 0 || chunks[0].Vector == nil {
-		return nil
-	}
-	b := make([]byte, 0, len(chunks)*len(chunks[0].Vector)*4)
-	for _, c := range chunks {
-		for _, x := range c.Vector {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
-		}
-	}
-	return b
+	return m.vectors.add(doc, b, int(dim), chunks*dim), nil
 }
 
 // place is a chunk by document and number.
@@ -242,27 +189,65 @@ type scored struct {
 	score float64
 }
 
-// before is the order of a ranking: the higher score, and of equal ones the
+// compare is the order of a ranking: the higher score, and of equal ones the
 // earlier place, so that the answer is the same everywhere.
 func (s scored) compare(o scored) int {
+	switch {
+	case s.score > o.score:
+		return -1
+	case s.score < o.score:
+		return 1
+	}
 	return cmp.Or(cmp.Compare(o.score, s.score), cmp.Compare(s.at.doc, o.at.doc), cmp.Compare(s.at.chunk, o.at.chunk))
 }
 
-// ranking keeps the highest of what is added, in order.
+// ranking keeps the highest of what is added: a heap, the lowest at its root.
 type ranking struct {
 	most int
 	best []scored
 }
 
 func (r *ranking) add(s scored) {
-	if len(r.best) == r.most {
-		if last := r.best[len(r.best)-1]; s.score < last.score || s.compare(last) > 0 {
-			return
+	if len(r.best) < r.most {
+		r.best = append(r.best, s)
+		for i := len(r.best) - 1; i > 0; {
+			up := (i - 1) / 2
+			if r.best[i].compare(r.best[up]) <= 0 {
+				return
+			}
+			r.best[i], r.best[up] = r.best[up], r.best[i]
+			i = up
 		}
-		r.best = r.best[:len(r.best)-1]
+		return
 	}
-	i, _ := slices.BinarySearchFunc(r.best, s, scored.compare)
-	r.best = slices.Insert(r.best, i, s)
+	if s.compare(r.best[0]) >= 0 {
+		return
+	}
+	i := 0
+	for {
+		down := 2*i + 1
+		if down >= len(r.best) {
+			break
+		}
+		if down+1 < len(r.best) && r.best[down+1].compare(r.best[down]) > 0 {
+			down++
+		}
+		if r.best[down].compare(s) <= 0 {
+			break
+		}
+		r.best[i] = r.best[down]
+		i = down
+	}
+	r.best[i] = s
+}
+
+// full reports whether only what is above the lowest kept can come in.
+func (r *ranking) full() bool { return len(r.best) == r.most }
+
+// sorted gives what was kept, the highest first. Nothing is added afterwards.
+func (r *ranking) sorted() []scored {
+	slices.SortFunc(r.best, scored.compare)
+	return r.best
 }
 
 // bm25 ranks by text, a document at a time through the postings of all terms.
@@ -305,7 +290,7 @@ func bm25(tx *image.Tx, t Trees, c content, q Query, allowed map[batos.OID]bool,
 			}
 		}
 		if doc == math.MaxInt64 {
-			return r.best, nil
+			return r.sorted(), nil
 		}
 		wanted := allowed == nil || allowed[doc]
 		scores = scores[:0]
@@ -336,48 +321,4 @@ func bm25(tx *image.Tx, t Trees, c content, q Query, allowed map[batos.OID]bool,
 			}
 		}
 	}
-}
-
-// nearest ranks all chunks that have a vector of the query's length.
-func nearest(tx *image.Tx, t Trees, c content, q []float32, allowed map[batos.OID]bool, top int, memo *Memo) ([]scored, error) {
-	roll, err := memo.documents(tx, t, c)
-	if err != nil {
-		return nil, err
-	}
-	r := ranking{most: top}
-	least := float32(math.Inf(-1)) // what the ranking, once full, does not look at
-	for _, d := range roll {
-		if d.dim != len(q) || allowed != nil && !allowed[d.doc] {
-			continue
-		}
-		for i, at := int32(0), 0; at < len(d.data); i, at = i+1, at+d.dim {
-			s := dot(d.data[at:at+d.dim], q)
-			if s < least {
-				continue
-			}
-			r.add(scored{place{d.doc, i}, float64(s)})
-			if len(r.best) == top {
-				least = float32(r.best[top-1].score)
-			}
-		}
-	}
-	return r.best, nil
-}
-
-// dot is the inner product, in four sums so that the processor need not wait
-// for each addition.
-func dot(a, b []float32) float32 {
-	var s0, s1, s2, s3 float32
-	for len(a) >= 4 && len(b) >= 4 {
-		x, y := a[:4:4], b[:4:4]
-		s0 += x[0] * y[0]
-		s1 += x[1] * y[1]
-		s2 += x[2] * y[2]
-		s3 += x[3] * y[3]
-		a, b = a[4:], b[4:]
-	}
-	for i := range min(len(a), len(b)) {
-		s0 += a[i] * b[i]
-	}
-	return s0 + s1 + s2 + s3
 }

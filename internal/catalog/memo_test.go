@@ -10,6 +10,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/internal/vfs"
+	"batos/object"
 )
 
 // What searches keep in memory changes no answer: not after documents changed,
@@ -97,5 +98,77 @@ func TestMemoChangesNoAnswer(t *testing.T) {
 	}
 	if vectors, terms := memo.Bytes(); vectors == 0 || terms == 0 {
 		t.Error("nothing was kept: the test proves nothing")
+	}
+}
+
+// What lies in memory is the documents' vectors, whatever was added, replaced
+// and moved before, and stays within twice what the documents have.
+func TestVectorsInMemory(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	var v vectors
+	said := map[batos.OID][]float32{}
+	var present []batos.OID
+	for doc := batos.OID(1); doc < 400; doc++ {
+		one := make([]Chunk, r.IntN(200))
+		var flat []float32
+		for i := range one {
+			one[i].Vector = make([]float32, 16)
+			for j := range one[i].Vector {
+				one[i].Vector[j] = r.Float32()
+			}
+			flat = append(flat, one[i].Vector...)
+		}
+		v.add(doc, object.Bytes(packVectors(one)), 16, int64(len(flat)))
+		said[doc] = flat
+		if present = append(present, doc); len(present) > 40 {
+			i := r.IntN(len(present))
+			present = slices.Delete(present, i, i+1)
+		}
+		var docs []shelved
+		for _, d := range present {
+			if m := v.of[d]; m.n > 0 {
+				docs = append(docs, shelved{d, m})
+			}
+		}
+		v.forget(docs)
+		seen := 0
+		all := newRoll(docs)
+		for i := range all.runs {
+			one := &all.runs[i]
+			for n := range len(one.data) / one.dim {
+				at := one.place(n)
+				if !slices.Equal(one.data[n*16:n*16+16], said[at.doc][at.chunk*16:at.chunk*16+16]) {
+					t.Fatalf("document %d, chunk %d: another one's vector", at.doc, at.chunk)
+				}
+				seen++
+			}
+		}
+		wanted := 0
+		for _, d := range docs {
+			wanted += d.n
+		}
+		if seen != wanted/16 {
+			t.Fatalf("%d vectors of %d", seen, wanted/16)
+		}
+		if most := int64(2*wanted + 3*blockLeast); v.room > most {
+			t.Fatalf("room for %d numbers, at most %d are reasonable for %d", v.room, most, wanted)
+		}
+	}
+}
+
+// A ranking keeps what sorting everything would put first.
+func TestRanking(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	for range 300 {
+		all := make([]scored, r.IntN(60))
+		k := ranking{most: 1 + r.IntN(20)}
+		for i := range all {
+			all[i] = scored{place{batos.OID(r.IntN(5)), int32(i)}, float64(r.IntN(8))}
+			k.add(all[i])
+		}
+		slices.SortFunc(all, scored.compare)
+		if got := k.sorted(); !slices.Equal(got, all[:min(len(all), k.most)]) {
+			t.Fatalf("%v of %v", got, all)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"strings"
+
 	"batos"
 	"batos/image/store"
 	"batos/object"
@@ -17,11 +19,11 @@ func Refs(s *object.State) ([]batos.OID, []store.BlobHash) {
 }
 
 // LeafRefs lists what the keys and then the values of l refer to. What does
-// not decode is an error.
+// not decode is an error, where it may refer.
 func LeafRefs(l *Leaf) ([]batos.OID, []store.BlobHash, error) {
 	var r refs
 	for _, k := range l.Keys {
-		if k == "" || k[0] != keyRef && k[0] != keyTuple {
+		if k == "" || k[0] != keyRef && (k[0] != keyTuple || strings.IndexByte(k, keyRef) < 0) {
 			continue
 		}
 		key, err := DecodeKey(k)
