@@ -142,3 +142,16 @@ func TestSamples(t *testing.T) {
 	}
 	t.Logf("%d families checked", len(checked))
 }
+
+// Where a family has both orders of two types, a phrase that names no slot
+// takes them as the object has them.
+func TestSlotsAsTheyStand(t *testing.T) {
+	c := loaded(t)
+	for _, types := range [][]mind.SeedType{{mind.SeedStr, mind.SeedInt}, {mind.SeedInt, mind.SeedStr}} {
+		p := mind.SeedPrompt{Slots: []mind.SeedSlot{{Type: types[0]}, {Type: types[1]}}, Words: []string{"describe"}}
+		m, ok := c.Read(p)
+		if want := `return "%0: " + str($0) + ", %1: " + str($1)`; !ok || m.Body(p) != want {
+			t.Errorf("describe on %v is %q, want %q", types, m.Body(p), want)
+		}
+	}
+}

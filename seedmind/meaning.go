@@ -62,8 +62,13 @@ func (c *Corpus) claim() {
 			c.claimAll(f)
 			continue
 		}
+		// Slots in the order of a form first: {name, age} is text and number,
+		// not number and text turned around.
 		for _, form := range f.Forms {
-			c.claimForm(f, form)
+			c.claimForm(f, form, permutations(len(form))[:1])
+		}
+		for _, form := range f.Forms {
+			c.claimForm(f, form, permutations(len(form))[1:])
 		}
 	}
 }
@@ -128,8 +133,8 @@ func plain(words []string) []string {
 	return out
 }
 
-func (c *Corpus) claimForm(f *Family, form Form) {
-	orders := permutations(len(form))
+// claimForm enters the phrases for one form under some orders of its slots.
+func (c *Corpus) claimForm(f *Family, form Form, orders [][]int) {
 	for _, args := range f.argTypes(form) {
 		for _, slots := range orders {
 			for _, fields := range fieldOrders(form) {

@@ -118,6 +118,9 @@ var oddParticiples = map[string][]string{
 	"set": {"set"}, "run": {"running"}, "buy": {"bought"}, "open": {"open"}, "check": {"done"}, "lend": {"lent"}, "borrow": {"lent"},
 	"marry": {"married"}, "switch_on": {"on"}, "boil": {"hot"}, "heat": {"hot"}, "wet": {"wet"}, "dry": {"dry"}, "arm": {"armed"},
 	"publish": {"public", "live"}, "connect": {"online"}, "register": {"member"}, "charge": {"full"}, "verify": {"valid"}, "authenticate": {"authorized"},
+	"settle": {"paid"}, "silence": {"muted", "silent"}, "hush": {"muted", "silent"}, "bolt": {"locked"}, "secure": {"locked"}, "slay": {"dead"},
+	"resurrect": {"alive"}, "starve": {"hungry"}, "board": {"aboard"}, "rent": {"rented", "taken"}, "book": {"booked", "reserved"}, "claim": {"taken"},
+	"admit": {"inside"}, "launch": {"live", "running"}, "release": {"public", "out"},
 }
 
 // opposite verbs: what the first of a pair makes, the second undoes.
@@ -135,6 +138,8 @@ var opposites = func() map[string]string {
 		"reserve release", "reserve free", "occupy free", "occupy vacate", "take release", "approve reject", "approve disapprove", "trust distrust", "hire fire", "ship return",
 		"register unregister", "verify reject", "delete restore", "cancel reinstate", "flag unflag", "follow unfollow", "expand collapse", "maximize minimize", "light extinguish",
 		"marry divorce", "feed starve", "boot shutdown", "run stop", "run halt", "equip unequip", "wear remove", "dim brighten", "engage disengage", "plug unplug", "seal unseal", "bookmark unbookmark", "schedule unschedule", "silence unsilence",
+		"revive die", "revive perish", "revive slay", "open slam", "light douse", "light quench", "activate retire", "start kill", "start quit", "start end",
+		"admit expel", "promote demote", "join leave", "occupy evacuate", "subscribe cancel", "enable suspend", "activate suspend", "authorize revoke",
 	} {
 		do, undo, _ := strings.Cut(p, " ")
 		m[undo] = m[undo] + " " + do
