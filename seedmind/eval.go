@@ -52,7 +52,7 @@ func ByModel(engine mind.Engine, profile mind.Profile) Writer {
 		if err != nil {
 			return mind.Answer{}, err
 		}
-		return profile.Read(t, result)
+		return profile.Read(t, earlier, result)
 	}
 }
 

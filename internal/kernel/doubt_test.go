@@ -11,8 +11,8 @@ import (
 // doubting is a profile that doubts every method.
 type doubting struct{ mind.Covenant }
 
-func (d doubting) Read(t mind.Task, r *mind.Result) (mind.Answer, error) {
-	a, err := d.Covenant.Read(t, r)
+func (d doubting) Read(t mind.Task, earlier []mind.Attempt, r *mind.Result) (mind.Answer, error) {
+	a, err := d.Covenant.Read(t, earlier, r)
 	a.Doubt = "asked in 3 ways, the model answered the same in 2"
 	return a, err
 }

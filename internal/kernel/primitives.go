@@ -177,11 +177,7 @@ func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
 	if len(c.Args()) == 4 {
 		persona = strOf(c.Args()[3])
 	}
-	var earlier []mind.Attempt
-	for i, a := range itemsOf(c.Args()[2]) {
-		f := fieldsOf(a)
-		earlier = append(earlier, mind.Attempt{Number: i + 1, Source: f.str("source"), Error: f.str("error")})
-	}
+	earlier := attemptsFrom(c.Args()[2])
 	return c.Inline("compose", &object.Tuple{Items: c.Args()}, func() (object.Value, error) {
 		_, profile, _, err := k.core.use()
 		if err != nil {
@@ -197,6 +193,15 @@ func (k *Kernel) primCompose(c *exec.Call) (object.Value, error) {
 		}
 		return new(dict).bool("ok", true).str("code", "").str("error", "").str("kind", kind).str("prompt", promptText(r)).set("request", requestValue(r)).value(), nil
 	})
+}
+
+func attemptsFrom(v object.Value) []mind.Attempt {
+	var out []mind.Attempt
+	for i, a := range itemsOf(v) {
+		f := fieldsOf(a)
+		out = append(out, mind.Attempt{Number: i + 1, Source: f.str("source"), Error: f.str("error")})
+	}
+	return out
 }
 
 // promptText is a request's prompt for people.
@@ -239,19 +244,24 @@ func primInfer(c *exec.Call) (object.Value, error) {
 	return c.Effect(exec.EffectInfer, false, new(dict).set("request", request).str("persona", persona).str("kind", in.str("kind")).str("prompt", prompt).value())
 }
 
-// primRead: read_(kind, brief, answer) makes source of what the model wrote:
-// {ok, code, error, source, confidence, text}.
+// primRead: read_(kind, brief, answer, attempts) makes source of what the model
+// wrote to what compose_ made of the same attempts: {ok, code, error, source,
+// confidence, text}.
 func (k *Kernel) primRead(c *exec.Call) (object.Value, error) {
-	if err := arity(c, 3, 3); err != nil {
+	if err := arity(c, 3, 4); err != nil {
 		return nil, err
 	}
 	kind, brief, answer := strOf(c.Args()[0]), c.Args()[1], c.Args()[2]
+	var earlier []mind.Attempt
+	if len(c.Args()) == 4 {
+		earlier = attemptsFrom(c.Args()[3])
+	}
 	return c.Inline("read", &object.Tuple{Items: c.Args()}, func() (object.Value, error) {
 		_, profile, _, err := k.core.use()
 		if err != nil {
 			return failed(err), nil
 		}
-		a, err := profile.Read(taskFrom(kind, brief), resultFrom(answer))
+		a, err := profile.Read(taskFrom(kind, brief), earlier, resultFrom(answer))
 		if err != nil {
 			f := failed(err).(*object.Dict)
 			for i, e := range f.Entries { // what was written is worth showing, also when it is no answer

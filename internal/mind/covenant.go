@@ -187,7 +187,7 @@ var parameterNames = map[ShapeKind]string{
 // Read takes the method, plan or sentence out of what the model wrote. The
 // error is invalid, and another attempt may help, when there is none or it was
 // cut off. The answer is filled in as far as it goes in any case.
-func (Covenant) Read(t Task, r *Result) (Answer, error) {
+func (Covenant) Read(t Task, _ []Attempt, r *Result) (Answer, error) {
 	a := Answer{Confidence: confidence(r.Logprobs)}
 	text := strings.ReplaceAll(r.Text, "\r\n", "\n")
 	switch t.Kind {

@@ -140,7 +140,7 @@ func TestCovenantReads(t *testing.T) {
 		{"another name", "def add(self):\n    return 1\n", "def add(self):\n    return 1\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, err := (Covenant{}).Read(intTask(), &Result{Text: c.text, Stop: StopEnd, Tokens: []int32{1, 2}, Logprobs: []float32{float32(math.Log(0.5)), float32(math.Log(0.5))}})
+			a, err := (Covenant{}).Read(intTask(), nil, &Result{Text: c.text, Stop: StopEnd, Tokens: []int32{1, 2}, Logprobs: []float32{float32(math.Log(0.5)), float32(math.Log(0.5))}})
 			if err != nil || a.Source != c.want {
 				t.Errorf("got %q, %v", a.Source, err)
 			}
@@ -153,11 +153,11 @@ func TestCovenantReads(t *testing.T) {
 
 func TestCovenantReadsNoMethod(t *testing.T) {
 	for _, text := range []string{"", "   \n", "I am sorry, I cannot do that.", "```\n```", "The object could be raised by a value."} {
-		if a, err := (Covenant{}).Read(intTask(), &Result{Text: text, Stop: StopEnd}); batos.CodeOf(err) != batos.Invalid {
+		if a, err := (Covenant{}).Read(intTask(), nil, &Result{Text: text, Stop: StopEnd}); batos.CodeOf(err) != batos.Invalid {
 			t.Errorf("%q: %q, %v", text, a.Source, err)
 		}
 	}
-	a, err := (Covenant{}).Read(intTask(), &Result{Text: raiseSource, Stop: StopLength})
+	a, err := (Covenant{}).Read(intTask(), nil, &Result{Text: raiseSource, Stop: StopLength})
 	if batos.CodeOf(err) != batos.Invalid || a.Source != raiseSource {
 		t.Errorf("a method that was cut off: %q, %v", a.Source, err)
 	}

@@ -52,7 +52,7 @@ func TestLessons(t *testing.T) {
 		t.Errorf("taught to read %v, asked %v, %v", l.PromptTokens, r.Tokens, err)
 	}
 	n := len(l.ResponseTokens) - 1
-	a, err := s.Read(task, &Result{Tokens: l.ResponseTokens[:n], Stop: StopEnd})
+	a, err := s.Read(task, nil, &Result{Tokens: l.ResponseTokens[:n], Stop: StopEnd})
 	if err != nil || a.Source != source || l.ResponseTokens[n] != SeedEnd {
 		t.Errorf("read back as\n%s%v", a.Source, err)
 	}
@@ -61,7 +61,7 @@ func TestLessons(t *testing.T) {
 	if err != nil || l.Prompt == "" || l.System == "" || l.Response != source {
 		t.Errorf("%+v, %v", l, err)
 	}
-	if _, err := (Covenant{}).Read(task, &Result{Text: l.Response, Stop: StopEnd}); err != nil {
+	if _, err := (Covenant{}).Read(task, nil, &Result{Text: l.Response, Stop: StopEnd}); err != nil {
 		t.Errorf("what the model is taught is not read: %v", err)
 	}
 }

@@ -211,11 +211,12 @@ type Profile interface {
 	// shapes that are beyond the model, when the profile knows that the model
 	// cannot do it.
 	Compose(t Task, earlier []Attempt) (Request, error)
-	// Read makes an answer of what the model wrote. The error is refused when
+	// Read makes an answer of what the model wrote to the request that Compose
+	// made of the same task and attempts. The error is refused when
 	// the model was too unsure of it, which is its last word, and invalid when
 	// there is no usable answer (prose, a cut method) and another attempt may
 	// help. The Answer holds what there is beside an error too.
-	Read(t Task, r *Result) (Answer, error)
+	Read(t Task, earlier []Attempt, r *Result) (Answer, error)
 }
 
 // Answer is what a mind contributes to a mission.

@@ -63,7 +63,7 @@ func TestSeedDoubt(t *testing.T) {
 		"argument left out":    {answer("return $0", 0.9), nil, 0, false, batos.Refused},
 	} {
 		c.first.Again = c.again
-		a, err := s.Read(task, &c.first)
+		a, err := s.Read(task, nil, &c.first)
 		if batos.CodeOf(err) != c.code || (a.Doubt != "") != c.doubt || err == nil && math.Abs(a.Confidence-c.confidence) > 0.01 {
 			t.Errorf("%s: %v, confidence %.2f, doubt %q", name, err, a.Confidence, a.Doubt)
 		}

@@ -124,9 +124,11 @@ func (s Seed) Prompt(t Task) (SeedPrompt, error) {
 	return n.prompt, nil
 }
 
+var errUnbound = batos.Errorf(batos.Invalid, "the profile %q is not bound to a model", SeedName)
+
 func (s Seed) names(t Task) (*seedNames, error) {
 	if s.tok == nil {
-		return nil, batos.Errorf(batos.Invalid, "the profile %q is not bound to a model", SeedName)
+		return nil, errUnbound
 	}
 	n, err := s.lex.alias(t)
 	if err != nil {
@@ -151,13 +153,22 @@ func quoteAll(ws []string) string {
 }
 
 // Compose writes the prompt in tokens. A further attempt draws from the model
-// instead of taking its first choice again.
+// instead of taking its first choice again; if the model had no usable answer,
+// or never saw a word of the message, it puts the message in other words.
 func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
-	n, err := s.names(t)
+	if s.tok == nil {
+		return Request{}, errUnbound
+	}
+	mark, err := s.tok.TaskMark(t.Kind)
 	if err != nil {
 		return Request{}, err
 	}
-	mark, err := s.tok.TaskMark(t.Kind)
+	n, err := s.names(t)
+	if t.Kind == Method && (batos.CodeOf(err) == batos.Refused || err == nil && inOtherWords(earlier)) {
+		if readings := s.readings(t); len(readings) > 0 {
+			return s.composeOther(mark, readings), nil
+		}
+	}
 	if err != nil {
 		return Request{}, err
 	}
@@ -186,11 +197,28 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 // model is sure comes with a doubt, and so does one that the model was taught
 // by other words than those of the message.
 // The other kinds of work have no such bounds.
-func (s Seed) Read(t Task, r *Result) (Answer, error) {
+func (s Seed) Read(t Task, earlier []Attempt, r *Result) (Answer, error) {
 	n, err := s.names(t)
+	if t.Kind == Method && (batos.CodeOf(err) == batos.Refused || err == nil && inOtherWords(earlier)) {
+		if readings := s.readings(t); len(readings) > 0 {
+			if err != nil {
+				return s.readOther(t, readings, r, true, err)
+			}
+			return s.readOther(t, readings, r, false, batos.Errorf(batos.Refused, "%s", earlier[len(earlier)-1].Error))
+		}
+	}
 	if err != nil {
 		return Answer{}, err
 	}
+	a, err := s.readOwn(t, n, r)
+	if batos.CodeOf(err) == batos.Refused && t.Kind == Method && len(earlier) == 0 && len(s.readings(t)) > 0 {
+		return Answer{}, batos.Errorf(batos.Invalid, "%s", err.Error()) // another attempt reads it in other words
+	}
+	return a, err
+}
+
+// readOwn reads the answer to a task in its own words.
+func (s Seed) readOwn(t Task, n *seedNames, r *Result) (Answer, error) {
 	a := Answer{Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
 	if t.Kind != Method {
 		if r.Stop != StopEnd {

@@ -103,7 +103,7 @@ func TestSeedRead(t *testing.T) {
 		return r
 	}
 	long := answer("if a > 0:\n $0 = $0 + a\nself._p_changed = True\nreturn [\"%0 %~\", a.a, \"a\\\"\"]", math.Log(0.9))
-	a, err := s.Read(task, long)
+	a, err := s.Read(task, nil, long)
 	sure := math.Pow(0.9, min(1, usualAnswer/float64(len(long.Tokens)))) // a long answer counts as one of the usual length
 	want := "def increase_count_by(self, amount):\n    if amount > 0:\n        self.count = self.count + amount\n    self._p_changed = True\n    return [\"count counter\", amount.a, \"a\\\"\"]\n"
 	if err != nil || a.Source != want || math.Abs(a.Confidence-sure) > 1e-4 {
@@ -120,7 +120,7 @@ func TestSeedRead(t *testing.T) {
 		"not text":                {Tokens: []int32{seedBytes + 0xff}, Stop: StopEnd},
 		"no such entry":           {Tokens: []int32{1 << 20}, Stop: StopEnd},
 	} {
-		if _, err := s.Read(task, r); batos.CodeOf(err) != batos.Refused {
+		if _, err := s.Read(task, nil, r); batos.CodeOf(err) != batos.Refused {
 			t.Errorf("%s: %v, want refused", name, err)
 		}
 	}

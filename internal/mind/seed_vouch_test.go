@@ -86,14 +86,14 @@ func TestSeedStrange(t *testing.T) {
 		if c.want != "" {
 			r.Logprobs = []float32{-1}
 		}
-		_, err := s.Read(task, r)
+		_, err := s.Read(task, nil, r)
 		if (err == nil) != (c.want == "") || err != nil && (batos.CodeOf(err) != batos.Refused || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s, %q: %v", c.selector, c.body, err)
 		}
 	}
 	// By a strange word, but for certain: a person decides.
 	task := Task{Kind: Method, Selector: "remove_count", Receiver: "counter_obj", Slots: slots("count", of(IntShape)), Args: []Shape{of(IntShape)}}
-	a, err := s.Read(task, &Result{Tokens: s.tok.Encode("return $0 + a"), Stop: StopEnd})
+	a, err := s.Read(task, nil, &Result{Tokens: s.tok.Encode("return $0 + a"), Stop: StopEnd})
 	if err != nil || !strings.Contains(a.Doubt, `"remove"`) {
 		t.Errorf("%v, doubt %q", err, a.Doubt)
 	}

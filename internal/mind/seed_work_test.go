@@ -41,7 +41,7 @@ func TestSeedWork(t *testing.T) {
 			t.Errorf("%s: %v", c.kind, err)
 		}
 		r := &Result{Tokens: s.tok.Encode(c.text), Stop: StopEnd, Logprobs: []float32{-9}}
-		a, err := s.Read(task, r)
+		a, err := s.Read(task, nil, r)
 		if batos.CodeOf(err) != c.code || err == nil && a.Source != c.want {
 			t.Errorf("%s %s: %v\n%s", c.kind, c.text, err, a.Source)
 		}

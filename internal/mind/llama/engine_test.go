@@ -552,7 +552,7 @@ func TestCovenantGrammars(t *testing.T) {
 		case mind.Plan:
 			r.MaxTokens = 2000 // random letters take the longest way through the grammar
 		}
-		return mind.Covenant{}.Read(task, generate(t, e, r))
+		return mind.Covenant{}.Read(task, nil, generate(t, e, r))
 	}
 	whole := 0
 	for seed := range uint64(2) {

@@ -87,7 +87,7 @@ func ask(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := profile.Read(task, result)
+	answer, err := profile.Read(task, nil, result)
 	if err != nil {
 		return err
 	}
