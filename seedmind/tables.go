@@ -12,7 +12,7 @@ import (
 // Sizes of the tokenizer.
 const (
 	mergedPieces = 320  // runs of code that are one entry, at most
-	vocabulary   = 4608 // entries, at most: the trainer multiplies fastest by multiples of 256
+	vocabulary   = 5120 // entries, at most: the trainer multiplies fastest by multiples of 256
 	tableSamples = 6000 // examples that the pieces are counted in
 	fewestSeen   = 14   // times a word is there to be an entry
 	longestPiece = 40   // bytes
