@@ -69,7 +69,7 @@ func (ref *reference) state(s states) []object.Slot {
 // raise. ok is false if it finds none.
 func (ref *reference) draw(ctx context.Context, s states) (call, bool) {
 	m := ref.sample.Meaning
-	for range 40 {
+	for range 200 {
 		slots := ref.state(s)
 		values := make([]object.Value, len(slots))
 		for i := range slots {
