@@ -11,8 +11,9 @@ import (
 
 // Sizes of the tokenizer.
 const (
-	mergedPieces = 320  // runs of code that are one entry, at most
-	vocabulary   = 5120 // entries, at most: the trainer multiplies fastest by multiples of 256
+	mergedPieces = 320  // runs of code that are one entry, at least
+	vocabulary   = 5120 // entries, at most
+	roundSize    = 256  // the trainer multiplies fastest by multiples of it
 	tableSamples = 6000 // examples that the pieces are counted in
 	fewestSeen   = 14   // times a word is there to be an entry
 	longestPiece = 40   // bytes
@@ -71,13 +72,13 @@ func (c *Corpus) Tables() mind.SeedTables {
 	for _, w := range t.Words {
 		add("_" + w)
 	}
-	room := vocabulary - len(t.Pieces) - len(t.Parts) - mind.SeedFirstPiece
-	for _, p := range c.codePieces() {
-		before := len(t.Pieces)
-		if room > 0 {
-			add(p)
+	pieces, least := c.codePieces()
+	for i, p := range pieces {
+		size := mind.SeedFirstPiece + len(t.Parts) + len(t.Pieces)
+		if size >= vocabulary || i >= least && size%roundSize == 0 {
+			break
 		}
-		room -= len(t.Pieces) - before
+		add(p)
 	}
 	things := map[string]bool{}
 	for _, w := range c.Things {
@@ -170,7 +171,8 @@ var wordParts = strings.Fields(`th he in er an re on at en nd ti es or te of ed 
 // codePieces finds the runs of code and text that are worth an entry of their
 // own: atoms are words, numbers and single characters; the pair of neighbours
 // seen most often becomes one piece, again and again. Aliases stay alone.
-func (c *Corpus) codePieces() []string {
+// The first least of them are wanted, the others fill the tokenizer up.
+func (c *Corpus) codePieces() (pieces []string, least int) {
 	g := NewGenerator(c, tableSeed)
 	counts := map[string]int{}
 	for i := range tableSamples {
@@ -196,7 +198,8 @@ func (c *Corpus) codePieces() []string {
 		}
 	}
 	out := frequent(words, fewestSeen)
-	for range mergedPieces {
+	least = len(out) + mergedPieces
+	for range mergedPieces + roundSize {
 		a, b := bestPair(seqs)
 		if a == "" {
 			break
@@ -206,7 +209,7 @@ func (c *Corpus) codePieces() []string {
 			seqs[i] = merge(seqs[i], a, b)
 		}
 	}
-	return out
+	return out, least
 }
 
 func frequent(counts map[string]int, least int) []string {
