@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"batos"
 	"batos/internal/guardian"
 	"batos/internal/method"
 	"batos/internal/mind"
@@ -20,13 +21,15 @@ import (
 // the gate look at it, and who is asked besides the author.
 type way struct {
 	name    string
+	once    bool // the model's first answer to one prompt, no bound of confidence, no second attempt
 	checks  bool
 	without string // one check that is left out
 	second  bool
 }
 
 var ways = []way{
-	{name: "bare"}, // the author, the Guardian and the message itself
+	{name: "base", once: true}, // the base model: what it says is installed if the Guardian and the message itself have nothing against it
+	{name: "author"},           // BRICK's askings, doubts and readings in other words
 	{name: "checks", checks: true},
 	{name: "checks_and_second_opinion", checks: true, second: true},
 	{name: "second_opinion", second: true},
@@ -58,8 +61,12 @@ func personas(ctx context.Context, _ string, emit func(Figure)) error {
 	if err != nil {
 		return err
 	}
-	m := &asking{ctx: ctx, write: seedmind.ByModel(engine, profile), known: map[string]answer{}}
-	var base []verdict
+	base, ok := profile.(*mind.Seed)
+	if !ok {
+		return fmt.Errorf("%s is not a seed model", seedmind.ModelFile)
+	}
+	m := &asking{ctx: ctx, write: seedmind.ByModel(engine, profile), first: seedmind.ByFirstAnswer(engine, base), known: map[string]answer{}}
+	var bare []verdict
 	for _, w := range ways {
 		began, asked := time.Now(), m.asked
 		var got []verdict
@@ -79,22 +86,30 @@ func personas(ctx context.Context, _ string, emit func(Figure)) error {
 		emit(Figure{Name: name + "inferences", Value: float64(m.wanted-m.wantedBefore) / n, Unit: "for_each"})
 		m.wantedBefore = m.wanted
 		emit(Figure{Name: name + "time", Value: 1000 * time.Since(began).Seconds() / math.Max(1, float64(m.asked-asked)), Unit: "ms_for_each_new_inference"})
-		if base == nil {
-			base = got
+		emit(Figure{Name: name + "asked", Value: float64(m.doubts) / n, Unit: "share"})
+		emit(Figure{Name: name + "asked_right", Value: float64(m.doubtsRight) / n, Unit: "share"})
+		m.doubts, m.doubtsRight = 0, 0
+		if bare == nil {
+			bare = got
 			continue
 		}
-		better, worse := 0, 0
-		for i := range got {
-			switch {
-			case score(got[i]) > score(base[i]):
-				better++
-			case score(got[i]) < score(base[i]):
-				worse++
+		for _, c := range []struct {
+			name  string
+			score func(verdict) int
+		}{{"right", rightness}, {"worth", score}} {
+			better, worse := 0, 0
+			for i := range got {
+				switch {
+				case c.score(got[i]) > c.score(bare[i]):
+					better++
+				case c.score(got[i]) < c.score(bare[i]):
+					worse++
+				}
 			}
+			emit(Figure{Name: name + c.name + ".better", Value: float64(better), Unit: "messages"})
+			emit(Figure{Name: name + c.name + ".worse", Value: float64(worse), Unit: "messages"})
+			emit(Figure{Name: name + c.name + ".p", Value: signTest(better, worse), Unit: "two_sided"})
 		}
-		emit(Figure{Name: name + "better", Value: float64(better), Unit: "messages"})
-		emit(Figure{Name: name + "worse", Value: float64(worse), Unit: "messages"})
-		emit(Figure{Name: name + "p", Value: signTest(better, worse), Unit: "two_sided"})
 	}
 	return nil
 }
@@ -137,6 +152,14 @@ const (
 // score orders verdicts: a wrong method is worse than none.
 func score(v verdict) int { return int(v) }
 
+// rightness counts what is right, and nothing else.
+func rightness(v verdict) int {
+	if v == isRight {
+		return 1
+	}
+	return 0
+}
+
 func tally(vs []verdict) (right, wrong, refused float64) {
 	for _, v := range vs {
 		switch v {
@@ -159,19 +182,24 @@ type answer struct {
 // asking remembers what the model said: the same request has the same answer.
 type asking struct {
 	ctx                  context.Context
-	write                seedmind.Writer
+	write, first         seedmind.Writer
+	doubts, doubtsRight  int // methods that wait for a person
 	known                map[string]answer
 	asked                int // requests that went to the model
 	wanted, wantedBefore int // requests that a mission would have made
 }
 
-func (m *asking) ask(exam int, t mind.Task, earlier []mind.Attempt) (mind.Answer, error) {
+func (m *asking) ask(w way, exam int, t mind.Task, earlier []mind.Attempt) (mind.Answer, error) {
 	m.wanted++
-	key := fmt.Sprintf("%d %d %v", exam, len(earlier), earlier)
+	write := m.write
+	if w.once {
+		write = m.first
+	}
+	key := fmt.Sprintf("%v %d %d %v", w.once, exam, len(earlier), earlier)
 	a, ok := m.known[key]
 	if !ok {
 		m.asked++
-		a.Answer, a.err = m.write(m.ctx, t, earlier)
+		a.Answer, a.err = write(m.ctx, t, earlier)
 		m.known[key] = a
 	}
 	return a.Answer, a.err
@@ -190,8 +218,16 @@ func (m *asking) sit(w way, number int, e seedmind.Exam) verdict {
 	var expected []proof.Seen
 	opinion := false
 	var earlier []mind.Attempt
-	for len(earlier) < missionAttempts {
-		a, err := m.ask(number, e.Task, earlier)
+	allowed := missionAttempts
+	if w.once {
+		allowed = 1
+	}
+	for len(earlier) < allowed {
+		a, err := m.ask(w, number, e.Task, earlier)
+		if batos.CodeOf(err) == batos.Invalid {
+			earlier = append(earlier, mind.Attempt{Number: len(earlier) + 1, Source: a.Source, Error: err.Error()})
+			continue
+		}
 		if err != nil {
 			return refused
 		}
@@ -211,10 +247,18 @@ func (m *asking) sit(w way, number int, e seedmind.Exam) verdict {
 			earlier = append(earlier, mind.Attempt{Number: len(earlier) + 1, Source: a.Source, Error: failure.Error()})
 			continue
 		}
-		if e.Refuse || e.Wrong(a.Source) != "" {
-			return isWrong
+		right := !e.Refuse && e.Wrong(a.Source) == ""
+		switch {
+		case a.Doubt != "": // a person decides
+			m.doubts++
+			if right {
+				m.doubtsRight++
+			}
+			return isRefused
+		case right:
+			return isRight
 		}
-		return isRight
+		return isWrong
 	}
 	return refused
 }
@@ -249,7 +293,7 @@ func (m *asking) pass(w way, subject proof.Subject, source string) ([]proof.Seen
 func (m *asking) opinion(w way, number int, e seedmind.Exam, subject proof.Subject) []proof.Seen {
 	t := e.Task
 	t.Slots = mind.Regrouped(t.Slots)
-	a, err := m.ask(number+1_000_000, t, nil)
+	a, err := m.ask(w, number+1_000_000, t, nil)
 	if err != nil {
 		return nil
 	}

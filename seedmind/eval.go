@@ -56,6 +56,23 @@ func ByModel(engine mind.Engine, profile mind.Profile) Writer {
 	}
 }
 
+// ByFirstAnswer writes methods with a seed model as it is: it is asked once, and
+// what it answers is the method, whatever its confidence.
+func ByFirstAnswer(engine mind.Engine, profile *mind.Seed) Writer {
+	return func(ctx context.Context, t mind.Task, _ []mind.Attempt) (mind.Answer, error) {
+		request, err := profile.ComposeOwn(t)
+		if err != nil {
+			return mind.Answer{}, err
+		}
+		result, err := engine.Generate(ctx, request)
+		if err != nil {
+			return mind.Answer{}, err
+		}
+		source, err := profile.FirstSource(t, result)
+		return mind.Answer{Source: source}, err
+	}
+}
+
 // Evaluate lets a writer solve problems. An error is one that has nothing to
 // do with the problem: the engine is gone.
 func Evaluate(ctx context.Context, write Writer, problems []Problem) ([]Outcome, error) {

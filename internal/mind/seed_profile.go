@@ -172,12 +172,7 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	r := Request{
-		Tokens:     append([]int32{mark}, s.tok.Encode(n.prompt.Text())...),
-		Gloss:      n.prompt.Text(),
-		StopTokens: []int32{SeedEnd},
-		MaxTokens:  seedAnswer,
-	}
+	r := s.composeOwn(mark, n)
 	if k := len(earlier); k > 0 {
 		r.Temperature, r.Seed = seedTemperature, uint64(k)
 	}
@@ -187,6 +182,40 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 		}
 	}
 	return r, nil
+}
+
+func (s Seed) composeOwn(mark int32, n *seedNames) Request {
+	return Request{
+		Tokens:     append([]int32{mark}, s.tok.Encode(n.prompt.Text())...),
+		Gloss:      n.prompt.Text(),
+		StopTokens: []int32{SeedEnd},
+		MaxTokens:  seedAnswer,
+	}
+}
+
+// ComposeOwn is the request of a model that is asked once, in the words of the
+// message, for evaluation.
+func (s Seed) ComposeOwn(t Task) (Request, error) {
+	n, err := s.names(t)
+	if err != nil {
+		return Request{}, err
+	}
+	mark, err := s.tok.TaskMark(t.Kind)
+	return s.composeOwn(mark, n), err
+}
+
+// FirstSource is the method of the model's answer to [Seed.ComposeOwn], with no
+// bound of confidence, for evaluation.
+func (s Seed) FirstSource(t Task, r *Result) (string, error) {
+	n, err := s.names(t)
+	if err != nil {
+		return "", err
+	}
+	body, err := s.answer(n, t.Selector, r)
+	if err != nil {
+		return "", err
+	}
+	return n.source(t.Selector, body)
 }
 
 // Read puts the names back. Of the answers that the model gave, asked in
