@@ -3,6 +3,7 @@ package seedmind
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 
@@ -152,6 +153,29 @@ func TestSlotsAsTheyStand(t *testing.T) {
 		m, ok := c.Read(p)
 		if want := `return "%0: " + str($0) + ", %1: " + str($1)`; !ok || m.Body(p) != want {
 			t.Errorf("describe on %v is %q, want %q", types, m.Body(p), want)
+		}
+	}
+}
+
+// A number called id is what a record is found by, and not its figure.
+func TestNumbersCalledID(t *testing.T) {
+	c := loaded(t)
+	orders := mind.SeedSlot{Type: mind.SeedRecords, Fields: []mind.SeedField{
+		{Type: mind.SeedNumber, Role: mind.SeedRoleOf("id", mind.SeedNumber)}, {Type: mind.SeedNumber},
+	}}
+	for _, x := range []struct {
+		words, family string
+		args          []mind.SeedType
+	}{
+		{"best", "argmax_only", nil},
+		{"find $0'", "find_key", []mind.SeedType{mind.SeedNumber}},
+	} {
+		p := mind.SeedPrompt{Slots: []mind.SeedSlot{orders}, Words: strings.Fields(x.words), Args: x.args}
+		m, ok := c.Read(p)
+		if !ok || m.Family.Name != x.family {
+			t.Errorf("%s is read as %+v, not as %s", x.words, m.Family, x.family)
+		} else if body := m.Body(p); strings.Contains(body, `"#0"`) != (x.family == "find_key") {
+			t.Errorf("%s takes the wrong number:\n%s", x.words, body)
 		}
 	}
 }
