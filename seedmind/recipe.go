@@ -32,7 +32,7 @@ func Standard() Recipe {
 		Seed: 7, Layers: 4, Dim: 192, Heads: 6, FF: 512, Context: 256,
 		Steps: 6000, BatchTokens: 1536, RowTokens: 96, HeadTokens: 768,
 		LR: 2.5e-3, FinalLR: 2.5e-3, WeightDecay: 0.05, Warmup: 150, BF16: true,
-		Polish: Polish{Steps: 13500, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 2e-5, Warmup: 100, Core: 6, Common: 4, Layouts: 20},
+		Polish: Polish{Steps: 12500, RowTokens: 192, HeadTokens: 768, LR: 2.5e-3, FinalLR: 2e-5, Warmup: 100, Core: 6, Common: 4, Layouts: 20},
 	}
 }
 
