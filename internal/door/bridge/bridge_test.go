@@ -20,7 +20,7 @@ const token = doortest.Token
 func TestMain(m *testing.M) { doortest.Main(m) }
 
 // stage is a bridge on an offline image in memory, with a counter.
-func stage(t *testing.T, curve *zmtp.KeyPair) *Bridge {
+func stage(t testing.TB, curve *zmtp.KeyPair) *Bridge {
 	t.Helper()
 	w := doortest.Open(t, nil)
 	l, err := Bind("tcp://127.0.0.1:0", curve != nil)

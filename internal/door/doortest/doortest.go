@@ -70,13 +70,13 @@ def boom(self):
 `
 
 // Open makes a world. engine is its mind; nil leaves the core offline.
-func Open(t *testing.T, engine mind.Engine) *World {
+func Open(t testing.TB, engine mind.Engine) *World {
 	t.Helper()
 	return OpenWith(t, engine, func(*kernel.Config) {})
 }
 
 // OpenWith is Open with a change to what the kernel is started with.
-func OpenWith(t *testing.T, engine mind.Engine, change func(*kernel.Config)) *World {
+func OpenWith(t testing.TB, engine mind.Engine, change func(*kernel.Config)) *World {
 	t.Helper()
 	ctx := context.Background()
 	im, err := image.Open(ctx, "live_image", image.Options{FS: vfs.NewMem()})
@@ -121,7 +121,7 @@ func OpenWith(t *testing.T, engine mind.Engine, change func(*kernel.Config)) *Wo
 }
 
 // Give makes a token with these scopes.
-func (w *World) Give(t *testing.T, scopes ...access.Scope) string {
+func (w *World) Give(t testing.TB, scopes ...access.Scope) string {
 	t.Helper()
 	token, _, err := w.Keys.Give("agent", scopes, 0)
 	if err != nil {
