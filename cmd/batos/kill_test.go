@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"batos"
+	"batos/internal/door/bridge"
 	"batos/internal/ggml"
 	"batos/internal/mind/llama"
 	"batos/internal/wire"
@@ -140,7 +142,9 @@ func (m *mortal) launch() (ready <-chan struct{}) {
 }
 
 // bridged reports whether the server has a bridge.
-func (m *mortal) bridged() bool { return m.flags[len(m.flags)-1] != noBridge }
+func (m *mortal) bridged() bool {
+	return slices.ContainsFunc(m.flags, func(f string) bool { return strings.HasPrefix(f, bridge.Scheme) })
+}
 
 func (m *mortal) kill() {
 	m.t.Helper()

@@ -35,6 +35,10 @@ const (
 	soakSamples = 120
 )
 
+// soakCache is the server's cache in MiB: one that is full in the first
+// quarter, so that what grows afterwards is something else.
+const soakCache = "16"
+
 // TestSoak keeps a real server at moderate work through all its doors: known
 // messages that read and write, malformed ones, missions that are taken back,
 // the catalog, inspections, undos, packs, clients that come and go. Every
@@ -44,7 +48,7 @@ const (
 // quarter must be those of the second.
 func TestSoak(t *testing.T) {
 	with, isModel := engineHere(t)
-	m := newMortal(t, with, "--zmq", "tcp://127.0.0.1:0")
+	m := newMortal(t, with, "--zmq", "tcp://127.0.0.1:0", "--cache", soakCache)
 	s := &soak{mortal: m, isModel: isModel}
 	s.prepare(t)
 	if os.Getenv(soakEnv) == "" {
@@ -163,17 +167,18 @@ type sample struct {
 	at                   time.Time
 	rss, anonymous       int64 // of the server, KiB; anonymous is what is no file's
 	engine               int64 // resident, of its child, KiB
-	files, goroutines    int
+	files, goroutines    int   // files without those of the log
+	segments             int   // of the log, each a file that is open; a pack begins a new one
 	objects, logBytes    int64
 	done, missions       int
 	p50, p99, missionP50 time.Duration
 }
 
-const sampleHead = "time     rss_kib anon_kib engine_kib fds goroutines objects log_kib works missions p50_ms p99_ms mission_p50_ms"
+const sampleHead = "time     rss_kib anon_kib engine_kib fds segments goroutines objects log_kib works missions p50_ms p99_ms mission_p50_ms"
 
 func (x sample) String() string {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return fmt.Sprintf("%s %7d %8d %10d %3d %10d %7d %7d %5d %8d %6.2f %6.2f %7.1f", x.at.Format(time.TimeOnly), x.rss, x.anonymous, x.engine, x.files,
+	return fmt.Sprintf("%s %7d %8d %10d %3d %8d %10d %7d %7d %5d %8d %6.2f %6.2f %7.1f", x.at.Format(time.TimeOnly), x.rss, x.anonymous, x.engine, x.files, x.segments,
 		x.goroutines, x.objects, x.logBytes>>10, x.done, x.missions, ms(x.p50), ms(x.p99), ms(x.missionP50))
 }
 
@@ -186,8 +191,13 @@ func (s *soak) sample(t *testing.T) sample {
 	for _, child := range s.engines() {
 		x.engine += statusOf(child, "VmRSS")
 	}
-	if list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
-		x.files = len(list)
+	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // none where the system lists none
+	for _, name := range open {
+		if to, err := os.Readlink(name); err == nil && strings.HasSuffix(strings.TrimSuffix(to, " (deleted)"), ".seg") {
+			x.segments++
+		} else {
+			x.files++
+		}
 	}
 	metrics := s.metrics(t)
 	x.goroutines = int(metrics["go_goroutines"])

@@ -45,6 +45,7 @@ type upFlags struct {
 	embedder         string
 	curve            bool
 	threads, context int
+	cache            int // MiB
 	verbose, quiet   bool
 	safe             bool
 }
@@ -107,6 +108,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
+	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; Go's collector may take as much again")
 	c.Flags().BoolVar(&f.safe, "safe", false, "run no code of the image: to look at it and repair it")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print only ready and errors")
@@ -134,7 +136,10 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	im, err := image.Open(ctx, dir, image.Options{})
+	if f.cache < 1 {
+		return batos.Errorf(batos.Invalid, "--cache %d: give 1 MiB at least", f.cache)
+	}
+	im, err := image.Open(ctx, dir, image.Options{CacheBytes: int64(f.cache) << 20})
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,12 @@ func (k *Kernel) Close(ctx context.Context) error {
 	k.closed.Store(true) // under mu: nothing is started any more
 	k.mu.Unlock()
 	k.stop(errStopping)
+	for _, f := range k.boxes.empty() {
+		go func() {
+			defer k.work.Done()
+			k.interrupted(f, context.Cause(k.ctx))
+		}()
+	}
 	done := make(chan struct{})
 	go func() { k.work.Wait(); close(done) }()
 	var err error

@@ -64,7 +64,8 @@ type flight struct {
 	out    Outcome
 	done   chan struct{} // closed when out is final, or the kernel stops
 	over   bool
-	ask    chan struct{} // closed when the mission it waits for awaits a person
+	then   []func(Outcome) // called when done is closed
+	ask    chan struct{}   // closed when the mission it waits for awaits a person; made when somebody asks
 	asking bool
 }
 
@@ -75,7 +76,9 @@ func (f *flight) pending(cycle batos.OID) {
 	defer f.mu.Unlock()
 	if !f.asking && f.state == batos.Parked && f.waits == cycle {
 		f.asking = true
-		close(f.ask)
+		if f.ask != nil {
+			close(f.ask)
+		}
 	}
 }
 
@@ -93,7 +96,7 @@ func (f *flight) goOn(rec *record, state batos.MessageState) {
 	defer f.mu.Unlock()
 	f.rec, f.state, f.waits = rec, state, 0
 	if f.asking {
-		f.asking, f.ask = false, make(chan struct{})
+		f.asking, f.ask = false, nil
 	}
 }
 
@@ -101,6 +104,12 @@ func (f *flight) goOn(rec *record, state batos.MessageState) {
 func (f *flight) asks() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ask == nil {
+		f.ask = make(chan struct{})
+		if f.asking {
+			close(f.ask)
+		}
+	}
 	return f.ask
 }
 
@@ -111,26 +120,28 @@ func (f *flight) setState(s batos.MessageState) {
 }
 
 // finish publishes the outcome. Only the first call counts.
-func (f *flight) finish(o Outcome) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.over {
-		return
-	}
-	f.over, f.out, f.state = true, o, o.State
-	close(f.done)
-}
+func (f *flight) finish(o Outcome) { f.end(func() Outcome { return o }) }
 
 // release lets waiters go without an outcome.
 func (f *flight) release(err *batos.Error) {
+	f.end(func() Outcome { return Outcome{ID: f.id, State: f.state, Err: err} })
+}
+
+func (f *flight) end(out func() Outcome) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.over {
+		f.mu.Unlock()
 		return
 	}
-	f.over = true
-	f.out = Outcome{ID: f.id, State: f.state, Err: err}
+	f.over, f.out = true, out()
+	f.state = f.out.State
+	o, then := f.out, f.then
+	f.then = nil
 	close(f.done)
+	f.mu.Unlock()
+	for _, fn := range then {
+		fn(o)
+	}
 }
 
 func (f *flight) snapshot() Outcome {
@@ -188,6 +199,22 @@ func (h Handed) ID() batos.MessageID { return h.f.id }
 // Done is closed when Wait will not wait: there is an outcome, or the kernel
 // stops.
 func (h Handed) Done() <-chan struct{} { return h.f.done }
+
+// Then has fn called once Done is closed, with the outcome or, if the kernel
+// stops, what is known. It is called on whatever goroutine ends the message,
+// before Then returns if that was so already; it must not wait for anything, nor
+// ask the kernel for anything.
+func (h Handed) Then(fn func(Outcome)) {
+	h.f.mu.Lock()
+	over := h.f.over
+	if !over {
+		h.f.then = append(h.f.then, fn)
+	}
+	h.f.mu.Unlock()
+	if over {
+		fn(h.f.snapshot())
+	}
+}
 
 // Wait gives the outcome as [Kernel.Send] does.
 func (h Handed) Wait(ctx context.Context) (Outcome, error) { return h.k.wait(ctx, h.f) }
@@ -282,7 +309,8 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.ID == "" {
+	fresh := r.ID == ""
+	if fresh {
 		r.ID = batos.NewMessageID()
 	}
 	args := codec.EncodeArgs(r.Args, r.Kwargs)
@@ -299,8 +327,10 @@ func (k *Kernel) submit(ctx context.Context, r Request) (*flight, error) {
 	}
 	var known *record
 	err = k.im.View(ctx, func(tx *image.Tx) error {
-		if known, err = loadRecord(tx, r.ID); err != nil || known != nil {
-			return err
+		if !fresh { // nobody else has an id that was made here
+			if known, err = loadRecord(tx, r.ID); err != nil || known != nil {
+				return err
+			}
 		}
 		rec.Target, err = resolve(tx, r.Target)
 		return err
@@ -349,7 +379,7 @@ func (k *Kernel) claim(rec *record, stored bool) (f *flight, claimed bool) {
 // board makes a flight; k.mu is held.
 func (k *Kernel) board(rec *record, stored bool) *flight {
 	f := &flight{
-		id: rec.ID, cycle: rec.Cycle, lineage: rec.Lineage, selector: string(rec.Selector), received: rec.Received.AsTime(), rec: rec, state: rec.State, done: make(chan struct{}), ask: make(chan struct{}),
+		id: rec.ID, cycle: rec.Cycle, lineage: rec.Lineage, selector: string(rec.Selector), received: rec.Received.AsTime(), rec: rec, state: rec.State, done: make(chan struct{}),
 		ledger: k.ledgers.open(rec.Lineage, rec.Left), ready: make(chan struct{}),
 	}
 	if stored {
@@ -360,8 +390,8 @@ func (k *Kernel) board(rec *record, stored bool) *flight {
 	return f
 }
 
-// start takes a place in the receiver's line and processes f in a goroutine of
-// its own.
+// start takes a place in the receiver's line. If it is f's turn at once, a
+// goroutine of its own processes it; else whoever is before it does.
 func (k *Kernel) start(f *flight) {
 	k.mu.Lock()
 	if k.closed.Load() {
@@ -372,12 +402,17 @@ func (k *Kernel) start(f *flight) {
 		return
 	}
 	k.work.Add(1)
+	first, err := k.boxes.join(f.rec.Target, f, f.stored.Load()) // under mu: Close empties the lines
 	k.mu.Unlock()
-	p, err := k.boxes.join(f.rec.Target, f.stored.Load())
-	go func() {
-		defer k.work.Done()
-		k.process(f, p, err)
-	}()
+	switch {
+	case err != nil:
+		go func() {
+			defer k.work.Done()
+			k.interrupted(f, err)
+		}()
+	case first:
+		go k.process(f)
+	}
 }
 
 // leave takes f out of the flights; k.mu is held. After the death of the image

@@ -16,10 +16,14 @@ const addSource = "def add(self, a):\n    self.count = self.count + a\n    self.
 // hold takes the first place in a receiver's line; the result gives it up.
 func (w *world) hold(oid batos.OID) (leave func()) {
 	w.t.Helper()
-	if _, err := w.k.boxes.join(oid, false); err != nil {
+	if err := w.k.boxes.await(context.Background(), oid, false); err != nil {
 		w.t.Fatal(err)
 	}
-	return func() { w.k.boxes.leave(oid) }
+	return func() {
+		if next := w.k.boxes.leave(oid); next != nil {
+			go w.k.process(next)
+		}
+	}
 }
 
 func TestMessagesOfOneSenderRunInTheOrderInWhichTheyCame(t *testing.T) {

@@ -35,27 +35,41 @@ func turnOf(c *exec.Call) *turn {
 	return t
 }
 
-// process takes f from where it is to its end, or to where it must wait.
+// process carries out f, whose turn it is, and then those behind it in line:
+// one goroutine for all that comes to a receiver while it is busy.
 //
 // A message holds its receiver's mailbox while it runs and at no other time:
-// effects and missions are waited for outside. So a step of this loop is: run
-// in a fresh transaction; commit, or keep what must survive and wait.
-//
-// The first place in line was taken when the message was: so messages of one
-// sender to one receiver begin in the order in which they came.
-func (k *Kernel) process(f *flight, first place, err error) {
-	for p := first; ; p, err = k.boxes.join(f.rec.Target, f.stored.Load()) {
-		if err == nil {
-			err = k.boxes.await(k.ctx, p)
+// effects and missions are waited for outside. The place in line was taken when
+// the message was: so messages of one sender to one receiver begin in the order
+// in which they came.
+func (k *Kernel) process(f *flight) {
+	for f != nil {
+		wanted := k.attempt(k.live(), f)
+		next := k.boxes.leave(f.rec.Target)
+		if wanted != nil {
+			if next != nil {
+				go k.process(next)
+			}
+			k.goOnAfter(f, wanted)
+			next = nil
 		}
-		if err != nil {
+		k.work.Done()
+		f = next
+	}
+}
+
+// goOnAfter takes f from an effect that it wants to its end, or to where it
+// must wait. A step of this loop is: do the effect; wait for a turn; run in a
+// fresh transaction; commit, or keep what must survive.
+func (k *Kernel) goOnAfter(f *flight, wanted *exec.WantedEffect) {
+	for wanted != nil && k.carryOut(f, wanted) {
+		if err := k.boxes.await(k.ctx, f.rec.Target, f.stored.Load()); err != nil {
 			k.interrupted(f, err)
 			return
 		}
-		wanted := k.attempt(k.live(), f)
-		k.boxes.leave(p.receiver)
-		if wanted == nil || !k.carryOut(f, wanted) {
-			return
+		wanted = k.attempt(k.live(), f)
+		if next := k.boxes.leave(f.rec.Target); next != nil {
+			go k.process(next)
 		}
 	}
 }

@@ -31,15 +31,28 @@ func TestMsgpackRoundTrip(t *testing.T) {
 // Other libraries write numbers and lengths wider than they need be.
 func TestMsgpackOfOthers(t *testing.T) {
 	for in, want := range map[string]object.Value{
-		"\xcd\x00\x07":                                 object.NewInt(7),
-		"\xd3\x00\x00\x00\x00\x00\x00\x00\x05":         object.NewInt(5),
-		"\xca\x40\x20\x00\x00":                         object.Float(2.5),
-		"\xd9\x01a":                                    object.Str("a"),
-		"\xdd\x00\x00\x00\x01\x01":                     &object.List{Items: []object.Value{object.NewInt(1)}},
-		"\xcf\xff\xff\xff\xff\xff\xff\xff\xff":         object.BigInt(new(big.Int).SetUint64(1<<64 - 1)),
-		"\xd6\xff\x00\x00\x00\x01":                     object.Time(time.Unix(1, 0).UnixMicro()),
-		"\x82\xa1a\x01\xa1a\x02":                       &object.Dict{Entries: []object.Entry{{Key: object.Str("a"), Value: object.NewInt(2)}}},
-		"\xc7\x08\x04\x00\x00\x00\x00\x00\x00\x01\x2a": object.Ref(0x12a), // a length in its long form
+		"\xcd\x00\x07":                         object.NewInt(7),
+		"\xd3\x00\x00\x00\x00\x00\x00\x00\x05": object.NewInt(5),
+		"\xff":                                 object.NewInt(-1),
+		"\xd0\x80":                             object.NewInt(-128),
+		"\xd1\xff\xfe":                         object.NewInt(-2),
+		"\xd2\x80\x00\x00\x00":                 object.NewInt(-1 << 31),
+		"\xd3\xff\xff\xff\xff\xff\xff\xff\xfd": object.NewInt(-3),
+		"\xcc\xff":                             object.NewInt(255),
+		"\xce\xff\xff\xff\xff":                 object.NewInt(1<<32 - 1),
+		"\xda\x00\x01a":                        object.Str("a"),
+		"\xc5\x00\x01\xff":                     object.Bytes("\xff"),
+		"\xdc\x00\x01\x01":                     &object.List{Items: []object.Value{object.NewInt(1)}},
+		"\xde\x00\x01\x01\x02":                 &object.Dict{Entries: []object.Entry{{Key: object.NewInt(1), Value: object.NewInt(2)}}},
+		"\xdf\x00\x00\x00\x01\x01\x02":         &object.Dict{Entries: []object.Entry{{Key: object.NewInt(1), Value: object.NewInt(2)}}},
+		"\xc8\x00\x08\x04\x00\x00\x00\x00\x00\x00\x01\x2a": object.Ref(0x12a),
+		"\xca\x40\x20\x00\x00":                             object.Float(2.5),
+		"\xd9\x01a":                                        object.Str("a"),
+		"\xdd\x00\x00\x00\x01\x01":                         &object.List{Items: []object.Value{object.NewInt(1)}},
+		"\xcf\xff\xff\xff\xff\xff\xff\xff\xff":             object.BigInt(new(big.Int).SetUint64(1<<64 - 1)),
+		"\xd6\xff\x00\x00\x00\x01":                         object.Time(time.Unix(1, 0).UnixMicro()),
+		"\x82\xa1a\x01\xa1a\x02":                           &object.Dict{Entries: []object.Entry{{Key: object.Str("a"), Value: object.NewInt(2)}}},
+		"\xc7\x08\x04\x00\x00\x00\x00\x00\x00\x01\x2a":     object.Ref(0x12a), // a length in its long form
 	} {
 		got, err := ParseMsgpack([]byte(in))
 		if err != nil || !object.Equal(got, want) {

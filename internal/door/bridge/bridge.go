@@ -151,9 +151,11 @@ type client struct {
 	peer   *zmtp.Peer
 	places chan struct{} // one for each message under way
 
-	mu     sync.Mutex
-	who    *access.Caller // as of the newest token
-	events context.CancelFunc
+	mu       sync.Mutex
+	who      *access.Caller // as of the newest token
+	events   context.CancelFunc
+	watched  []*sent // in the order in which they came; answered ones too, for a while
+	watching bool    // look will be called
 }
 
 // client finds or makes the state of a connection.

@@ -115,9 +115,9 @@ func (f *fields) cycle(r *request) {
 // fields reads a map strictly: the first thing that is wrong is kept, and what
 // nobody asked for is wrong too.
 type fields struct {
-	d    *object.Dict
-	seen map[string]bool
-	err  error
+	d     *object.Dict
+	asked int // how many entries were asked for: as many as there are, or one means nothing
+	err   error
 }
 
 func (f *fields) wrong(format string, args ...any) {
@@ -126,29 +126,27 @@ func (f *fields) wrong(format string, args ...any) {
 	}
 }
 
-// get gives the value of a key, or nil.
+// get gives the value of a key, or nil. A key is asked for once.
 func (f *fields) get(name string) object.Value {
-	if f.seen == nil {
-		f.seen = map[string]bool{}
-	}
-	f.seen[name] = true
-	for _, e := range f.d.Entries {
-		if k, ok := e.Key.(object.Str); ok && string(k) == name {
-			if _, none := e.Value.(object.None); none {
-				return nil
-			}
-			return e.Value
+	for i, e := range f.d.Entries {
+		k, ok := e.Key.(object.Str)
+		if !ok || string(k) != name {
+			continue
 		}
+		// What was asked for stands before what was not.
+		f.d.Entries[i], f.d.Entries[f.asked] = f.d.Entries[f.asked], e
+		f.asked++
+		if _, none := e.Value.(object.None); none {
+			return nil
+		}
+		return e.Value
 	}
 	return nil
 }
 
 func (f *fields) rest() {
-	for _, e := range f.d.Entries {
-		if k, ok := e.Key.(object.Str); !ok || !f.seen[string(k)] {
-			f.wrong("the key %s means nothing here", object.Text(e.Key, 60))
-			return
-		}
+	for _, e := range f.d.Entries[f.asked:] {
+		f.wrong("the key %s means nothing here", object.Text(e.Key, 60))
 	}
 }
 

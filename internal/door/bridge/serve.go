@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"batos"
@@ -86,53 +88,104 @@ func (c *client) send(envelope [][]byte, who *access.Caller, r request) {
 		c.plain(envelope, r, err)
 		return
 	}
-	go func() {
-		defer func() { <-c.places }()
-		c.answer(envelope, r, h)
-	}()
-}
-
-func (c *client) answer(envelope [][]byte, r request, h kernel.Handed) {
 	wait := r.wait
 	if wait < 0 {
 		wait = defaultWait
 	}
-	if wait == 0 {
-		o, err := h.Keep()
-		c.reply(envelope, outcomeOf(o, err), r.ref)
-		if err == nil && r.notify && !o.State.Final() {
-			if o, err := h.Wait(c.peer.Context()); err == nil {
+	s := &sent{client: c, envelope: envelope, ref: r.ref, h: h, wait: wait, notify: r.notify}
+	if wait < soon {
+		go s.attend()
+		return
+	}
+	h.Then(s.ended)
+	c.watch(s)
+}
+
+// sent is a message under way whose client waits for an answer.
+type sent struct {
+	client   *client
+	envelope [][]byte
+	ref      object.Value
+	h        kernel.Handed
+	wait     time.Duration
+	notify   bool
+	at       time.Time
+	claimed  atomic.Bool // by who answers
+}
+
+// soon is how long a message usually takes at most. It is answered by whatever
+// goroutine ends it; one that takes longer gets a goroutine that waits for it.
+const soon = 20 * time.Millisecond
+
+// ended answers a message that ended soon.
+func (s *sent) ended(o kernel.Outcome) {
+	if s.claimed.CompareAndSwap(false, true) {
+		s.client.reply(s.envelope, outcomeOf(o, nil), s.ref)
+		<-s.client.places
+	}
+}
+
+// attend waits for a message's outcome and answers with it, or with where the
+// message is.
+func (s *sent) attend() {
+	c := s.client
+	defer func() { <-c.places }()
+	if s.wait == 0 {
+		o, err := s.h.Keep()
+		c.reply(s.envelope, outcomeOf(o, err), s.ref)
+		if err == nil && s.notify && !o.State.Final() {
+			if o, err := s.h.Wait(c.peer.Context()); err == nil {
 				c.tell(outcomeOf(o, nil).str("event", "outcome"))
 			}
 		}
 		return
 	}
-	ctx := c.bridge.ctx
-	if !soon(h, wait) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, wait)
-		defer cancel()
-	}
-	o, err := h.Wait(ctx)
-	c.reply(envelope, outcomeOf(o, err), r.ref)
+	ctx, cancel := context.WithTimeout(c.bridge.ctx, s.wait)
+	defer cancel()
+	o, err := s.h.Wait(ctx)
+	c.reply(s.envelope, outcomeOf(o, err), s.ref)
 }
 
-// atOnce is how long a message usually takes at most.
-const atOnce = 20 * time.Millisecond
-
-// soon reports whether a message ends at once, as most do: a timer costs less
-// than a context.
-func soon(h kernel.Handed, wait time.Duration) bool {
-	if wait < atOnce {
-		return false
+// watch sees to s if it does not end soon.
+func (c *client) watch(s *sent) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.at = time.Now()
+	for len(c.watched) > 0 && c.watched[0].claimed.Load() {
+		c.watched[0] = nil
+		c.watched = c.watched[1:]
 	}
-	t := time.NewTimer(atOnce)
-	defer t.Stop()
-	select {
-	case <-h.Done():
-		return true
-	case <-t.C:
-		return false
+	if s.claimed.Load() {
+		return
+	}
+	c.watched = append(c.watched, s)
+	if !c.watching {
+		c.watching = true
+		time.AfterFunc(soon, c.look)
+	}
+}
+
+// look gives those that take long a goroutine, and looks again later if
+// others are left.
+func (c *client) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := c.watched[:0]
+	for _, s := range c.watched {
+		age := time.Since(s.at)
+		switch {
+		case s.claimed.Load():
+		case age < soon:
+			rest = append(rest, s)
+		case s.claimed.CompareAndSwap(false, true):
+			s.wait -= min(age, s.wait-1) // not 0, which would not wait
+			go s.attend()
+		}
+	}
+	clear(c.watched[len(rest):])
+	c.watched, c.watching = rest, len(rest) > 0
+	if c.watching {
+		time.AfterFunc(soon, c.look)
 	}
 }
 
@@ -165,7 +218,7 @@ func (c *client) status(envelope [][]byte, who *access.Caller, r request) {
 		c.plain(envelope, r, err)
 		return
 	}
-	a := new(answer).flag("ok", true)
+	a := newAnswer().flag("ok", true)
 	info, err := c.bridge.config.Kernel.Core()
 	if err != nil {
 		a.str("offline", err.Error())
@@ -211,7 +264,7 @@ func (c *client) unsubscribe() {
 
 // plain answers a request that has no outcome.
 func (c *client) plain(envelope [][]byte, r request, err error) {
-	a := new(answer).flag("ok", true)
+	a := newAnswer().flag("ok", true)
 	if err != nil {
 		a = failed(err)
 	}
@@ -223,26 +276,81 @@ func (c *client) reply(envelope [][]byte, a *answer, ref object.Value) {
 	if ref != nil {
 		a.set("ref", ref)
 	}
-	_ = c.peer.Send(append(envelope[:len(envelope):len(envelope)], a.bytes()))
+	_ = c.peer.Send(append(envelope, a.bytes())) // in the place of the payload, which was read
 }
 
 // tell sends what was not asked for: an event.
 func (c *client) tell(a *answer) { _ = c.peer.Send([][]byte{a.bytes()}) }
 
-// answer is a map in the making.
-type answer struct{ d object.Dict }
+// answer is a map in the making: of at most 15 entries, of which no two have
+// one name.
+type answer struct {
+	b []byte
+	n byte
+}
+
+// fixedMap is the first byte of a map of no entries; it counts on from there.
+const fixedMap = 0x80
+
+func newAnswer() *answer { return &answer{b: append(make([]byte, 0, 128), fixedMap)} }
+
+// name begins an entry.
+func (a *answer) name(name string) {
+	a.n++
+	a.text(name)
+}
+
+// text appends a text.
+func (a *answer) text(s string) {
+	switch n := len(s); {
+	case n < 32:
+		a.b = append(a.b, 0xa0|byte(n))
+	case n < 1<<8:
+		a.b = append(a.b, 0xd9, byte(n))
+	case n < 1<<16:
+		a.b = binary.BigEndian.AppendUint16(append(a.b, 0xda), uint16(n))
+	default:
+		a.b = binary.BigEndian.AppendUint32(append(a.b, 0xdb), uint32(n))
+	}
+	a.b = append(a.b, s...)
+}
 
 func (a *answer) set(name string, v object.Value) *answer {
-	a.d.Entries = append(a.d.Entries, object.Entry{Key: object.Str(name), Value: v})
+	a.name(name)
+	a.b = wire.AppendMsgpack(a.b, v)
 	return a
 }
 
-func (a *answer) str(name, v string) *answer       { return a.set(name, object.Str(v)) }
-func (a *answer) flag(name string, v bool) *answer { return a.set(name, object.Bool(v)) }
-func (a *answer) bytes() []byte                    { return wire.AppendMsgpack(nil, &a.d) }
+func (a *answer) str(name, v string) *answer {
+	a.name(name)
+	a.text(v)
+	return a
+}
 
-func problem(code batos.Code, text string) *object.Dict {
-	return &new(answer).str("code", string(code)).str("message", text).d
+func (a *answer) flag(name string, v bool) *answer {
+	a.name(name)
+	if v {
+		a.b = append(a.b, 0xc3)
+	} else {
+		a.b = append(a.b, 0xc2)
+	}
+	return a
+}
+
+// problem appends an error.
+func (a *answer) problem(code batos.Code, text string) *answer {
+	a.name("error")
+	a.b = append(a.b, fixedMap+2)
+	for _, s := range []string{"code", string(code), "message", text} {
+		a.text(s)
+	}
+	return a
+}
+
+// bytes is the finished map.
+func (a *answer) bytes() []byte {
+	a.b[0] = fixedMap + a.n
+	return a.b
 }
 
 func failed(err error) *answer {
@@ -250,7 +358,7 @@ func failed(err error) *answer {
 	if code == "" {
 		code = "internal"
 	}
-	return new(answer).flag("ok", false).set("error", problem(code, err.Error()))
+	return newAnswer().flag("ok", false).problem(code, err.Error())
 }
 
 // outcomeOf is the answer about a message; err, if any, is why it could not be
@@ -263,7 +371,7 @@ func outcomeOf(o kernel.Outcome, err error) *answer {
 		}
 		return a
 	}
-	a := new(answer).flag("ok", o.Err == nil).str("id", string(o.ID)).str("state", string(o.State))
+	a := newAnswer().flag("ok", o.Err == nil).str("id", string(o.ID)).str("state", string(o.State))
 	if o.Value != nil {
 		a.set("value", o.Value)
 	}
@@ -271,13 +379,13 @@ func outcomeOf(o kernel.Outcome, err error) *answer {
 		a.set("mission", object.Ref(o.Mission))
 	}
 	if o.Err != nil {
-		a.set("error", problem(o.Err.Code, o.Err.Text))
+		a.problem(o.Err.Code, o.Err.Text)
 	}
 	return a
 }
 
 func eventOf(e kernel.Event) *answer {
-	a := new(answer).str("event", e.Kind).set("seq", object.NewInt(int64(e.Seq))).set("time", object.Time(e.Time.UnixMicro()))
+	a := newAnswer().str("event", e.Kind).set("seq", object.NewInt(int64(e.Seq))).set("time", object.Time(e.Time.UnixMicro()))
 	if e.Mission != 0 {
 		a.set("mission", object.Ref(e.Mission))
 	}

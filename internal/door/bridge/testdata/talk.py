@@ -11,6 +11,7 @@ def connect(kind, key=server_key, identity=None):
     s.linger = 0
     s.rcvtimeo = 20000
     s.heartbeat_ivl = 200  # PING goes out even while nothing is said
+    s.heartbeat_timeout = 60000  # else a busy machine ends the connection, and what was said on it is lost
     if identity:
         s.identity = identity
     if key:
