@@ -341,19 +341,3 @@ func (c *Context) SetState(seq int, state []byte) error {
 	}
 	return nil
 }
-
-// Logprob is the natural logarithm of the probability that logits give t.
-func Logprob(logits []float32, t Token) float32 {
-	if t < 0 || int(t) >= len(logits) {
-		return float32(math.Inf(-1))
-	}
-	top := math.Inf(-1)
-	for _, v := range logits {
-		top = math.Max(top, float64(v))
-	}
-	sum := 0.0
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - top)
-	}
-	return float32(float64(logits[t]) - top - math.Log(sum))
-}

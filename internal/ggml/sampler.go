@@ -106,7 +106,7 @@ func (s *Sampler) Sample(c *Context, i int) (Token, error) {
 // choose picks among all tokens, or among those that the grammar allows.
 func (s *Sampler) choose(logits []float32, strict bool) Token {
 	if s.chain == 0 && !strict {
-		return likeliest(len(logits), func(i int) float32 { return logits[i] })
+		return likeliest(logits)
 	}
 	if strict && s.chain == 0 {
 		if t := s.nearTop(logits); t != NoToken {
@@ -120,7 +120,13 @@ func (s *Sampler) choose(logits []float32, strict bool) Token {
 	if strict {
 		s.model.lib.c.apply(s.grammar, s.cands)
 		if s.chain == 0 {
-			return likeliest(len(s.buf), func(i int) float32 { return s.buf[i].logit })
+			best := NoToken // the first of the largest, as in likeliest
+			for i, c := range s.buf {
+				if c.logit > float32(math.Inf(-1)) && (best == NoToken || c.logit > s.buf[best].logit) {
+					best = Token(i)
+				}
+			}
+			return best
 		}
 	}
 	s.model.lib.c.apply(s.chain, s.cands)
@@ -161,17 +167,6 @@ func (s *Sampler) nearTop(logits []float32) Token {
 		}
 	}
 	return NoToken
-}
-
-// likeliest is the first of the largest; a NaN is never chosen.
-func likeliest(n int, at func(int) float32) Token {
-	best, top := NoToken, float32(math.Inf(-1))
-	for i := range n {
-		if l := at(i); l > top || best == NoToken && l == top {
-			best, top = Token(i), l
-		}
-	}
-	return best
 }
 
 // allows asks the grammar about one token.
