@@ -81,8 +81,13 @@ func (d *death) Error() string {
 
 // childEnv is the whole environment of a child. The allocator's settings make
 // it give adapters' memory back: few pools for all threads, and every large
-// piece a mapping of its own, however many came and went before.
-var childEnv = []string{"GGML_NO_BACKTRACE=1", "MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=4194304", "MALLOC_TRIM_THRESHOLD_=33554432"}
+// piece a mapping of its own, however many came and went before. Large pieces
+// are asked for in huge pages, where the system gives them to who asks:
+// reading weights misses fewer addresses, and loading faults in fewer pages.
+var childEnv = []string{
+	"GGML_NO_BACKTRACE=1", "MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=4194304", "MALLOC_TRIM_THRESHOLD_=33554432",
+	"GLIBC_TUNABLES=glibc.malloc.hugetlb=1",
+}
 
 // start runs exe as an engine. The child has descriptor 3, and dies with its
 // parent.
