@@ -51,6 +51,19 @@ func scriptPeft(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte(`{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none"}`), 0o644))
 }
 
+// scriptSeedFile writes the shipped model: seedfile FILE.
+func scriptSeedFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: seedfile FILE")
+	}
+	r, err := seedmind.Open()
+	ts.Check(err)
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
 // seedShape reads the shipped model's width and layers.
 func seedShape(dir string) (width, layers int, err error) {
 	r, err := seedmind.Open()

@@ -42,6 +42,7 @@ import (
 //	big FILE MEGABYTES                    a file of that size
 //	clip FILE BYTES                       cut a file's end off
 //	poke FILE OFFSET HEX                  overwrite bytes
+//	seedfile FILE                         the shipped model as a file
 //	noise FILE KILOBYTES                  a file of that size that compresses badly
 //	disk FOLDER SIZE [ro]                 a small disk of its own, or another size or mode for it; under the condition [disk]
 func TestScripts(t *testing.T) {
@@ -60,7 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers, "tid": scriptTID,
-			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken, "peft": scriptPeft,
+			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken, "peft": scriptPeft, "seedfile": scriptSeedFile,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "engine" {

@@ -204,7 +204,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		err = errors.Join(err, k.Close(stop))
 	}()
 	if !fresh && f.model != "" && model != nil && k.Safe() == "" {
-		if err := k.UseModel(ctx, *model); err != nil {
+		if _, err := k.UseModel(ctx, kernel.Person{Name: "batos up"}, *model); err != nil {
 			return err
 		}
 	}

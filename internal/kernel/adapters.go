@@ -67,6 +67,9 @@ func (k *Kernel) ImportAdapter(ctx context.Context, p Person, s AdapterSource) (
 	if err != nil {
 		return a, false, err
 	}
+	if a, found, err := k.knownSource(ctx, baseHash, s); err != nil || found {
+		return a, false, err
+	}
 	blob, source, info, err := k.storeAdapter(ctx, base, s)
 	if err != nil {
 		return a, false, batos.Errorf(batos.CodeOf(err), "%s: %w", s.Origin, err)
@@ -79,21 +82,28 @@ func (k *Kernel) ImportAdapter(ctx context.Context, p Person, s AdapterSource) (
 		if err != nil {
 			return err
 		}
-		for e, err := range repository.Range(nil, nil) {
-			if err != nil {
+		index, err := k.hashIndex(tx, repository, true)
+		if err != nil {
+			return err
+		}
+		oid, known, err := findContent(tx, repository, index, hash)
+		if err != nil {
+			return err
+		}
+		if !known {
+			if v, taken, err := repository.Get(object.Str(name)); err != nil {
 				return err
+			} else if taken {
+				oid, known = refOf(v), true
 			}
-			old, err := k.adapterOf(tx, refOf(e.Value), baseHash)
-			if err != nil {
-				return err
+		}
+		if known {
+			old, err := k.adapterOf(tx, oid, baseHash)
+			if err == nil && old.Hash != hash {
+				err = batos.Errorf(batos.Conflict, "there is another adapter %s already; give this one a --name of its own", name)
 			}
-			if old.Hash == hash {
-				a = old
-				return nil
-			}
-			if old.Name == name {
-				return batos.Errorf(batos.Conflict, "there is another adapter %s already; give this one a --name of its own", name)
-			}
+			a = old
+			return err
 		}
 		prototype, ok, err := tx.Name(proxyPrototype)
 		if err != nil || !ok {
@@ -114,14 +124,24 @@ func (k *Kernel) ImportAdapter(ctx context.Context, p Person, s AdapterSource) (
 			{Name: "model_blob", Value: blob},
 		}
 		if source != nil {
-			slots = append(slots, object.Slot{Name: "source_blob", Value: *source}, object.Slot{Name: "source_config", Value: object.Str(strings.ToValidUTF8(string(s.Config), "\uFFFD"))})
+			slots = append(slots, object.Slot{Name: "source_blob", Value: *source}, object.Slot{Name: "source_config", Value: object.Str(configText(s.Config))})
 		}
-		oid, err := tx.Create(object.NewState(object.Protected, batos.Person, slots...))
-		if err != nil {
+		if oid, err = tx.Create(object.NewState(object.Protected, batos.Person, slots...)); err != nil {
 			return err
 		}
 		if err := repository.Set(object.Str(name), object.Ref(oid)); err != nil {
 			return err
+		}
+		if index != nil {
+			keys, err := keysOf(tx, oid)
+			if err != nil {
+				return err
+			}
+			for _, key := range keys {
+				if err := index.Set(object.Str(key), object.Str(name)); err != nil {
+					return err
+				}
+			}
 		}
 		added = true
 		a, err = k.adapterOf(tx, oid, baseHash)
@@ -148,6 +168,9 @@ func (k *Kernel) ImportFound(ctx context.Context, p Person, f adapter.Found, alp
 	}
 	return k.ImportAdapter(ctx, p, AdapterSource{Name: f.Name, Origin: f.Weights, Weights: file, Size: st.Size(), Config: config, Persona: persona})
 }
+
+// configText is a configuration as an image keeps it.
+func configText(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
 
 func adapterName(s string) (string, error) {
 	name := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_", " ", "_").Replace(s))

@@ -124,35 +124,6 @@ func (k *Kernel) create(ctx context.Context) error {
 	return err
 }
 
-// UseModel takes a model file into the image and makes it the one in use, for
-// this start and later ones. The engine is started anew. A file that is in
-// the image already costs nothing.
-func (k *Kernel) UseModel(ctx context.Context, m ModelSource) error {
-	r, err := m.Open()
-	if err != nil {
-		return batos.Errorf(batos.NotFound, "the model cannot be opened: %w", err)
-	}
-	blob, err := k.im.NewBlob(ctx, r)
-	if cerr := r.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	_, err = k.im.Update(ctx, func(tx *image.Tx) error {
-		tx.SetMeta(image.Meta{Author: batos.Person, AuthorName: "batos up", Note: "use model " + m.ID})
-		if err := tx.SetSlot(k.roots.mind, "model_id", object.Str(m.ID)); err != nil {
-			return err
-		}
-		return tx.SetSlot(k.roots.mind, "model_blob", blob)
-	})
-	if err != nil {
-		return err
-	}
-	k.core.close()
-	return k.openCore(ctx)
-}
-
 // createObjects makes one protected object of each file; given replaces what
 // the file of pLLM_obj says of the model.
 func (k *Kernel) createObjects(tx *image.Tx, files []genesis.File, kernel batos.OID, labels object.Tree, given map[string]object.Value) error {

@@ -182,9 +182,30 @@ func (k *Kernel) storedModel(ctx context.Context, name string) (StoredModel, err
 	return StoredModel{}, batos.Errorf(batos.NotFound, "the image holds no model %s; batos model list", quote(name))
 }
 
-// SwitchModel makes a model of the image the one in use and starts the engine
-// anew. An engine that does not start leaves the core offline; the error says
-// why, and the choice stays.
+// UseModel takes a model file into the image and makes it the one in use, for
+// this start and later ones. A file that is in use already changes nothing. If
+// the image has another model of that name, this one is called NAME@hash12.
+func (k *Kernel) UseModel(ctx context.Context, p Person, m ModelSource) (StoredModel, error) {
+	r, err := m.Open()
+	if err != nil {
+		return StoredModel{}, batos.Errorf(batos.NotFound, "the model cannot be opened: %w", err)
+	}
+	blob, err := k.im.NewBlob(ctx, r)
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return StoredModel{}, err
+	}
+	name, err := k.putInUse(ctx, p, m.ID, blob)
+	if err != nil {
+		return StoredModel{}, err
+	}
+	return k.storedModel(ctx, name)
+}
+
+// SwitchModel makes a model of the image the one in use. An engine that does
+// not start leaves the core offline; the error says why, and the choice stays.
 func (k *Kernel) SwitchModel(ctx context.Context, p Person, name string) (StoredModel, error) {
 	m, err := k.storedModel(ctx, name)
 	if err != nil {
@@ -193,15 +214,31 @@ func (k *Kernel) SwitchModel(ctx context.Context, p Person, name string) (Stored
 	if k.config.Mind == nil {
 		return m, batos.Errorf(batos.Offline, "the server was started without a model; start batos up without --model none")
 	}
+	if k.config.Remote {
+		return m, batos.Errorf(batos.Offline, "the server asks a remote mind; start batos up without --model URL to use a model of the image")
+	}
 	blob := object.Blob{Size: m.Bytes}
 	h, err := hex.DecodeString(m.Hash)
 	if err != nil {
 		return m, err
 	}
 	copy(blob.Hash[:], h)
-	_, err = k.im.Update(ctx, func(tx *image.Tx) error {
+	if _, err := k.putInUse(ctx, p, name, blob); err != nil {
+		return m, err
+	}
+	m.InUse = true
+	_, err = k.Core()
+	return m, err
+}
+
+// putInUse makes a model the one in use, so that the one before can be chosen
+// again, and starts the engine anew unless it serves those bytes already.
+func (k *Kernel) putInUse(ctx context.Context, p Person, name string, blob object.Blob) (string, error) {
+	same := false
+	var is string
+	_, err := k.im.Update(ctx, func(tx *image.Tx) error {
 		tx.SetMeta(p.meta("use model " + name))
-		before, _, err := tx.Slot(k.roots.mind, "model_blob")
+		v, _, err := tx.Slot(k.roots.mind, "model_blob")
 		if err != nil {
 			return err
 		}
@@ -209,28 +246,49 @@ func (k *Kernel) SwitchModel(ctx context.Context, p Person, name string) (Stored
 		if err != nil {
 			return err
 		}
-		if b, ok := before.(object.Blob); ok { // the one that was in use can be chosen again
-			if err := k.keepModel(tx, strOf(id), b); err != nil {
+		before, any := v.(object.Blob)
+		same, is = any && before.Hash == blob.Hash, name
+		if same && (strOf(id) == name || strings.HasPrefix(strOf(id), name+"@")) {
+			is = strOf(id)
+			return nil
+		}
+		if any {
+			if _, err := k.keepAs(tx, strOf(id), before); err != nil {
 				return err
 			}
 		}
-		if err := tx.SetSlot(k.roots.mind, "model_id", object.Str(name)); err != nil {
+		if is, err = k.keepAs(tx, name, blob); err != nil {
+			return err
+		}
+		if err := tx.SetSlot(k.roots.mind, "model_id", object.Str(is)); err != nil {
 			return err
 		}
 		return tx.SetSlot(k.roots.mind, "model_blob", blob)
 	})
 	if err != nil {
-		return m, err
+		return "", err
 	}
-	m.InUse = true
+	if _, offline := k.Core(); same && offline == nil {
+		return is, nil
+	}
 	k.core.close()
-	if err := k.openCore(ctx); err != nil {
-		return m, err
+	return is, k.openCore(ctx)
+}
+
+// keepAs notes a model under its name, or with its hash behind it where another
+// has that name. An image of an older genesis keeps no models.
+func (k *Kernel) keepAs(tx *image.Tx, name string, blob object.Blob) (string, error) {
+	if v, _, err := tx.Slot(k.roots.mind, modelsSlot); err != nil {
+		return "", err
+	} else if _, ok := v.(object.Tree); !ok {
+		return name, nil
 	}
-	if _, err := k.Core(); err != nil {
-		return m, err
+	err := k.keepModel(tx, name, blob)
+	if batos.CodeOf(err) == batos.Conflict {
+		name += "@" + hex.EncodeToString(blob.Hash[:])[:12]
+		err = k.keepModel(tx, name, blob)
 	}
-	return m, nil
+	return name, err
 }
 
 // telling is a reader that says how far it is, about a hundred times.

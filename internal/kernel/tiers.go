@@ -139,7 +139,11 @@ func (k *Kernel) askPolicy(cs []memory.Candidate) (int, error) {
 
 // candidateList is what a policy is shown.
 func (k *Kernel) candidateList(tx *image.Tx, cs []memory.Candidate) (*object.List, error) {
-	names, err := k.adapterNames(tx)
+	hashes := make([]string, len(cs))
+	for i, c := range cs {
+		hashes[i] = c.Hash
+	}
+	names, err := k.adapterNames(tx, hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -150,26 +154,6 @@ func (k *Kernel) candidateList(tx *image.Tx, cs []memory.Candidate) (*object.Lis
 			set("reload_seconds", object.Float(c.Reload.Seconds())).value())
 	}
 	return l, nil
-}
-
-// adapterNames gives the names of adapters by content hash.
-func (k *Kernel) adapterNames(tx *image.Tx) (map[string]string, error) {
-	repository, err := k.repository(tx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for e, err := range repository.Range(nil, nil) {
-		if err != nil {
-			return nil, err
-		}
-		v, _, err := tx.Slot(refOf(e.Value), "content_hash")
-		if err != nil {
-			return nil, err
-		}
-		out[strOf(v)] = strOf(e.Key)
-	}
-	return out, nil
 }
 
 // primTierState: state_(name) answers {tier, bytes, hits, hash} of an adapter or of
