@@ -329,7 +329,7 @@ type storedPage struct {
 func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint32) error {
 	list := make([]storedPage, 0, len(directory)/directoryEntry)
 	off, last := int64(indexHeader), -1
-	x.reserve(max(len(directory)/directoryEntry, 1))
+	x.reserve(len(directory)/directoryEntry*5/4 + 1) // with room to grow
 	for ; len(directory) > 0; directory = directory[directoryEntry:] {
 		number, used := int(le.Uint32(directory)), int(le.Uint32(directory[4:]))
 		if number <= last || number >= denseOIDs>>pageBits || used == 0 || used > pageLen || off+int64(used*entrySize) > end {
@@ -351,6 +351,9 @@ func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint3
 				return
 			}
 			p := &list[i]
+			if len(list) > 1 {
+				vfs.Populate(p.to)
+			}
 			if errs[w] = readFull(r, p.to, p.off); errs[w] == nil && crc32.Update(seed, castagnoli, p.to) != p.crc {
 				errs[w] = errBad
 			}

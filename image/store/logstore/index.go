@@ -126,24 +126,35 @@ func (x *index) lookup(oid batos.OID) entry {
 // The system is asked for memory for so many pages at once, at first and when
 // there are many.
 const (
-	fewPages  = 16
+	fewPages  = 8
 	manyPages = 64
 )
 
-// newPage adds an empty page.
-func (x *index) newPage(p int) *page {
+// newPage adds an empty page and gives its memory, of which nothing is used yet.
+func (x *index) newPage(p int) []byte {
 	if p >= len(x.pages) {
 		x.pages = append(x.pages, make([]*page, p+1-len(x.pages))...)
 	}
 	if len(x.free) == 0 {
-		if len(x.pages) < manyPages {
+		if len(x.pages) <= fewPages {
 			x.reserve(fewPages)
 		} else {
 			x.reserve(manyPages)
 		}
 	}
-	x.pages[p] = (*page)(x.free)
-	x.free = x.free[len(page{}):]
+	b := x.free[:len(page{})]
+	x.pages[p], x.free = (*page)(b), x.free[len(page{}):]
+	return b
+}
+
+// page gives a page, which it adds if need be.
+func (x *index) page(p int) *page {
+	if p < len(x.pages) && x.pages[p] != nil {
+		return x.pages[p]
+	}
+	if b := x.newPage(p); p > 0 { // the first may stay nearly empty
+		vfs.Populate(b)
+	}
 	return x.pages[p]
 }
 
@@ -160,13 +171,29 @@ func (x *index) set(oid batos.OID, e entry) {
 		x.sparse[oid] = e
 		return
 	}
-	p := int(oid >> pageBits)
-	if p >= len(x.pages) || x.pages[p] == nil {
-		x.newPage(p)
+	p, i := x.page(int(oid>>pageBits)), int(oid&(pageLen-1))
+	x.count(p.get(i), e)
+	p.set(i, e)
+}
+
+// setAll is set for many, which as a rule are neighbours.
+func (x *index) setAll(list []newRevision) {
+	var in *page
+	at := batos.OID(denseOIDs) // of which in is the page
+	for _, r := range list {
+		if r.oid >= denseOIDs {
+			x.set(r.oid, r.entry)
+			continue
+		}
+		if r.oid>>pageBits != at {
+			at = r.oid >> pageBits
+			in = x.page(int(at))
+		}
+		e := in[r.oid%pageLen*entrySize:][:entrySize]
+		x.count(entry{at: le.Uint64(e)}, r.entry)
+		le.PutUint64(e, r.entry.at)
+		le.PutUint64(e[8:], uint64(r.entry.tid))
 	}
-	i := int(oid & (pageLen - 1))
-	x.count(x.pages[p].get(i), e)
-	x.pages[p].set(i, e)
 }
 
 func (x *index) count(was, is entry) {

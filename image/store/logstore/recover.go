@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -199,7 +200,7 @@ func (s *Store) openSegment(base uint64, last bool) (_ *segment, _ segmentInfo, 
 		keep = true
 		return seg, info, nil
 	}
-	junk, err := r.lastNonZero(seg, base+segmentHeader)
+	junk, err := lastNonZero(seg, base+segmentHeader)
 	if err != nil {
 		return nil, info, err
 	}
@@ -291,7 +292,7 @@ func (s *Store) replay(ctx context.Context, upTo uint64) error {
 		x.end = seg.packed.end
 		return nil
 	}
-	junk, err := r.lastNonZero(seg, pos)
+	junk, err := lastNonZero(seg, pos)
 	if err != nil {
 		return err
 	}
@@ -425,20 +426,30 @@ func (r *reader) later(seg *segment, pos uint64, seed uint32, accept func(header
 	}
 }
 
+// zerosBuffer is how much lastNonZero reads at once: it stays near the processor.
+const zerosBuffer = 128 << 10
+
 // lastNonZero gives the position after the last byte from pos on that is not
 // zero, 0 if all are.
-func (r *reader) lastNonZero(seg *segment, pos uint64) (uint64, error) {
-	last := uint64(0)
-	for {
-		b, err := r.bytes(seg, pos, window)
-		if err != nil || len(b) == 0 {
+func lastNonZero(seg *segment, pos uint64) (uint64, error) {
+	size, err := seg.f.Size()
+	if err != nil {
+		return 0, err
+	}
+	b := make([]byte, max(0, min(zerosBuffer, size-int64(pos-seg.base))))
+	for last := uint64(0); ; {
+		n, err := seg.f.ReadAt(b, int64(pos-seg.base))
+		if n == 0 || err != nil && !errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
 			return last, err
 		}
-		if b[0] != 0 || !bytes.Equal(b[1:], b[:len(b)-1]) { // else it is all the same, and zero
+		if b := b[:n]; b[0] != 0 || !bytes.Equal(b[1:], b[:n-1]) { // else it is all the same, and zero
 			if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
 				last = pos + uint64(n)
 			}
 		}
-		pos += uint64(len(b))
+		pos += uint64(n)
 	}
 }

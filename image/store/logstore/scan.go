@@ -6,19 +6,26 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"slices"
+	"sync"
 
 	"batos"
 	"batos/image/store"
 )
 
 // A start without an index reads the whole log, and one after a crash its end.
-// The disk gives it faster than one processor verifies it: so one goroutine
-// reads pieces of whole transactions, going by the lengths in their heads, others
-// verify them and list what they wrote, and the first puts that into the index,
-// in order. Nothing that is not verified gets there.
+// The disk gives it faster than one processor verifies it: so as many
+// goroutines as there are processors take turns in reading a piece of whole
+// transactions, going by the lengths in their heads. Each verifies its piece
+// and lists what it wrote while others read, and puts that into the index when
+// the pieces before it are there. Nothing that is not verified gets there. A
+// piece stays with one processor, in whose own cache it fits.
 
 // pieceBytes is the size of a piece, unless one transaction is larger.
 const pieceBytes = 512 << 10
+
+// scanners is how many goroutines scan at most.
+const scanners = 4
 
 // piece is transactions in a row.
 type piece struct {
@@ -32,7 +39,9 @@ type piece struct {
 	records   []int         // how many there are up to the end of each transaction
 	blobs     []store.BlobHash
 	whole     bool // all are right
-	done      chan struct{}
+
+	before <-chan struct{} // closed when the pieces before this one are in the index
+	after  chan struct{}
 }
 
 // scanned is how far a scan got.
@@ -42,78 +51,104 @@ type scanned struct {
 	n     int    // transactions
 }
 
+// scan is one scan of a segment.
+type scan struct {
+	s    *Store
+	ctx  context.Context
+	seg  *segment
+	size int64
+
+	mu   sync.Mutex // of whose turn it is to read
+	next uint64     // what is read next
+	rest []byte     // of it, what the last piece holds already, whose next turn is after this
+	more bool
+	last chan struct{} // of the last piece
+	err  error
+
+	out   scanned // belongs to whose turn it is to put into the index
+	ended bool    // the log ends before what is left
+}
+
 // scan takes the transactions of a plain segment from pos on into the index, up
 // to where none is or one is not right.
 func (s *Store) scan(ctx context.Context, seg *segment, pos uint64) (scanned, error) {
-	out := scanned{end: pos}
 	size, err := seg.f.Size()
 	if err != nil {
-		return out, err
+		return scanned{end: pos}, err
 	}
-	workers := min(runtime.GOMAXPROCS(0)-1, 4)
-	if size-int64(pos-seg.base) <= pieceBytes {
-		workers = 0
+	sc := &scan{s: s, ctx: ctx, seg: seg, size: size, next: pos, more: true, last: make(chan struct{}), out: scanned{end: pos}}
+	close(sc.last)
+	n := min(int64(runtime.GOMAXPROCS(0)), scanners, 1+(size-int64(pos-seg.base))/(2*pieceBytes))
+	var wg sync.WaitGroup
+	for range n - 1 {
+		wg.Go(sc.run)
 	}
-	jobs := make(chan *piece, 2*workers+1)
-	defer close(jobs)
-	for range workers {
-		go func() {
-			for p := range jobs {
-				p.verify(s.seed)
-				close(p.done)
-			}
-		}()
-	}
-	var waiting, spare []*piece
-	for next, more := pos, true; more || len(waiting) > 0; {
-		if more && len(waiting) <= 2*workers {
-			p := &piece{}
-			if n := len(spare); n > 0 {
-				p, spare = spare[n-1], spare[:n-1]
-			}
-			if more, err = p.read(seg, next, size); err != nil {
-				return out, err
-			}
-			if len(p.b) == 0 {
-				continue
-			}
-			next += uint64(len(p.b))
-			p.done = make(chan struct{})
-			if waiting = append(waiting, p); workers > 0 {
-				jobs <- p
-			} else {
-				p.verify(s.seed)
-				close(p.done)
-			}
-			continue
+	sc.run()
+	wg.Wait()
+	return sc.out, sc.err
+}
+
+// run scans piece by piece until there are no more.
+func (sc *scan) run() {
+	for p := new(piece); sc.read(p); {
+		p.verify(sc.s.seed)
+		<-p.before
+		if !sc.ended {
+			sc.ended = !sc.s.take(p, &sc.out)
 		}
-		p := waiting[0]
-		waiting = waiting[1:]
-		<-p.done
-		if !s.take(p, &out) {
-			return out, nil
+		if sc.ended {
+			sc.stop()
 		}
-		if err := ctx.Err(); err != nil {
-			return out, err
-		}
-		spare = append(spare, p)
+		close(p.after)
 	}
-	return out, nil
+}
+
+// read fills p with the next piece; false says that there is none.
+func (sc *scan) read(p *piece) bool {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if err := sc.ctx.Err(); err != nil && sc.more {
+		sc.more, sc.err = false, err
+	}
+	if !sc.more {
+		return false
+	}
+	if sc.more, sc.err = p.read(sc.seg, sc.next, sc.size, sc.rest); sc.err != nil {
+		sc.more = false
+	}
+	if sc.err != nil || len(p.b) == 0 {
+		return false
+	}
+	sc.next += uint64(len(p.b))
+	sc.rest = p.buf[len(p.b):]
+	p.before, p.after = sc.last, make(chan struct{})
+	sc.last = p.after
+	return true
+}
+
+// stop ends the reading.
+func (sc *scan) stop() {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.more = false
 }
 
 // read fills p with whole transactions from pos on, going by what their heads
-// say; more is false if what follows is none.
-func (p *piece) read(seg *segment, pos uint64, size int64) (more bool, err error) {
+// say, of which the first bytes are known; more is false if what follows is
+// none.
+func (p *piece) read(seg *segment, pos uint64, size int64, known []byte) (more bool, err error) {
 	off := int64(pos - seg.base)
-	want := min(int64(pieceBytes), size-off)
+	want := min(max(int64(pieceBytes), int64(len(known))), size-off)
 	for range 2 { // again if the first transaction is larger
 		if int64(cap(p.buf)) < want {
 			p.buf = make([]byte, want)
 		}
-		n, err := seg.f.ReadAt(p.buf[:max(want, 0)], off)
+		n := copy(p.buf[:max(want, 0)], known)
+		read, err := seg.f.ReadAt(p.buf[n:max(want, 0)], off+int64(n))
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
+		n += read
 		p.pos, p.buf, p.b = pos, p.buf[:n], p.buf[:0]
 		for at := 0; ; {
 			if n-at < txnHeader {
@@ -136,6 +171,7 @@ func (p *piece) read(seg *segment, pos uint64, size int64) (more bool, err error
 		if !more || len(p.b) > 0 {
 			return more, nil
 		}
+		known = p.buf // which may be where it was
 	}
 	return false, nil
 }
@@ -154,8 +190,8 @@ func (p *piece) verify(seed uint32) {
 		if crc32.Update(seed, castagnoli, b[8:]) != le.Uint32(b[4:]) {
 			return
 		}
-		if blobs := len(p.blobs); !p.list(b, &h) {
-			p.blobs = p.blobs[:blobs]
+		if revisions, blobs := len(p.revisions), len(p.blobs); !p.list(b, &h) {
+			p.revisions, p.blobs = p.revisions[:revisions], p.blobs[:blobs]
 			return
 		}
 		p.txns = append(p.txns, newTxn{h.tid, pos, h.end(), h.next})
@@ -168,28 +204,32 @@ func (p *piece) verify(seed uint32) {
 
 // list adds the records of a transaction, and says whether they make sense.
 func (p *piece) list(b []byte, h *header) bool {
-	at := uint64(txnHeader) + uint64(h.meta)
-	for range h.records {
-		if uint64(len(b)) < at+recordHeader {
+	if free := cap(p.revisions) - len(p.revisions); free < int(h.records) { // which b has room for, by parseHeader
+		p.revisions = slices.Grow(p.revisions, max(int(h.records), pieceBytes/256))
+	}
+	first := len(p.revisions)
+	found := p.revisions[first : first+int(h.records)]
+	at := txnHeader + int(h.meta)
+	for i := range found {
+		if len(b)-at < recordHeader {
 			return false
 		}
-		r := b[at:]
-		n := recordLength(r)
-		flags := le.Uint32(r[4:])
-		levels := recordLevels(r)
-		if n > uint64(len(r)) || levels > maxLevels || flags&flagStub != 0 || batos.TID(le.Uint64(r[16:])) != h.tid || le.Uint64(r[24:]) >= h.pos+at {
+		r := (*[recordHeader]byte)(b[at:])
+		pos, flags, levels, blobs := h.pos+uint64(at), le.Uint32(r[4:]), recordLevels(r[:]), le.Uint32(r[40:])
+		length := recordLength(r[:])
+		if length > uint64(len(b)-at) || levels > maxLevels || flags&flagStub != 0 || batos.TID(le.Uint64(r[16:])) != h.tid || le.Uint64(r[24:]) >= pos {
 			return false
 		}
-		p.revisions = append(p.revisions, newRevision{batos.OID(le.Uint64(r[8:])), makeEntry(h.pos+at, h.tid, flags&flagDelete != 0)})
-		if blobs := int(le.Uint32(r[40:])); blobs > 0 {
-			first := recordHeader + anchorSize*int(levels) + 8*int(le.Uint32(r[36:]))
-			for i := range blobs {
-				p.blobs = append(p.blobs, store.BlobHash(r[first+32*i:]))
+		found[i] = newRevision{batos.OID(le.Uint64(r[8:])), makeEntry(pos, h.tid, flags&flagDelete != 0)}
+		if blobs > 0 {
+			for i := range int(blobs) {
+				p.blobs = append(p.blobs, rawRecord(b[at:]).blob(i))
 			}
 		}
-		at += n
+		at += int(length)
 	}
-	return at == uint64(len(b))
+	p.revisions = p.revisions[:first+int(h.records)]
+	return at == len(b)
 }
 
 // take puts what a piece holds into the index; false says that the log ends in
@@ -204,9 +244,7 @@ func (s *Store) take(p *piece, out *scanned) bool {
 		if t.tid <= x.last {
 			return false
 		}
-		for _, r := range p.revisions[from:p.records[i]] {
-			x.set(r.oid, r.entry)
-		}
+		x.setAll(p.revisions[from:p.records[i]])
 		from = p.records[i]
 		x.add(t.tid, t.pos, t.end, t.next)
 		out.end, out.n = t.end, out.n+1
