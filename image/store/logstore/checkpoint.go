@@ -354,7 +354,9 @@ func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint3
 			if len(list) > 1 {
 				vfs.Populate(p.to)
 			}
-			if errs[w] = readFull(r, p.to, p.off); errs[w] == nil && crc32.Update(seed, castagnoli, p.to) != p.crc {
+			errs[w] = readFull(r, p.to, p.off)
+			last := p.to[len(p.to)-entrySize:] // that there is nothing behind it is what used means
+			if errs[w] == nil && (crc32.Update(seed, castagnoli, p.to) != p.crc || le.Uint64(last) == 0) {
 				errs[w] = errBad
 			}
 		}
