@@ -26,6 +26,10 @@ import (
 //     bring back what the commit replaced, even if its entry is gone already.
 //   - Commits may report in another order than that of their TIDs: an older
 //     one never replaces or re-creates an entry.
+//
+// Beside that it knows what pending commits are going to leave, as soon as they
+// are accepted, for those that have to build on it. Such a revision is no entry,
+// and it may never come to be: it serves only who names its TID.
 type cache struct {
 	shards [32]shard
 }
@@ -33,13 +37,19 @@ type cache struct {
 type shard struct {
 	mu      sync.Mutex
 	entries map[batos.OID]*entry
-	pending map[batos.OID]int
+	pending map[batos.OID]pending
 	newest  batos.TID // of the commits reported to this shard or older than it
 	bytes   int64
 	limit   int64
 	lru     entry // ring: next is the most recently used
 
 	hits, misses int64
+}
+
+// pending is an OID that commits under way may write.
+type pending struct {
+	commits  int
+	accepted *revision // of the newest that is accepted, or nil: not known
 }
 
 type entry struct {
@@ -54,7 +64,7 @@ func newCache(limit int64, last batos.TID) *cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.entries = map[batos.OID]*entry{}
-		s.pending = map[batos.OID]int{}
+		s.pending = map[batos.OID]pending{}
 		s.limit = max(limit/int64(len(c.shards)), 1)
 		s.newest = last
 		s.lru.prev, s.lru.next = &s.lru, &s.lru
@@ -72,7 +82,7 @@ func (c *cache) get(oid batos.OID, at batos.TID) *revision {
 	s := c.shard(oid)
 	s.mu.Lock()
 	e := s.entries[oid]
-	if e == nil || e.rev.tid > at || s.pending[oid] > 0 {
+	if e == nil || e.rev.tid > at || s.pending[oid].commits > 0 {
 		s.misses++
 		s.mu.Unlock()
 		return nil
@@ -84,7 +94,7 @@ func (c *cache) get(oid batos.OID, at batos.TID) *revision {
 	return rev
 }
 
-// exact gives the revision of oid that tid wrote, or nil.
+// exact gives the revision of oid that tid wrote, or is going to write, or nil.
 func (c *cache) exact(oid batos.OID, tid batos.TID) *revision {
 	s := c.shard(oid)
 	s.mu.Lock()
@@ -92,19 +102,18 @@ func (c *cache) exact(oid batos.OID, tid batos.TID) *revision {
 	if e := s.entries[oid]; e != nil && e.rev.tid == tid {
 		return e.rev
 	}
+	if rev := s.pending[oid].accepted; rev != nil && rev.tid == tid {
+		return rev
+	}
 	return nil
 }
 
-// front gives the newest revision of oid, commits under way included, or nil
-// if the cache cannot tell.
-func (c *cache) front(oid batos.OID) *revision {
+// contended reports whether a commit under way may write oid.
+func (c *cache) contended(oid batos.OID) bool {
 	s := c.shard(oid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.entries[oid]; e != nil && s.pending[oid] == 0 {
-		return e.rev
-	}
-	return nil
+	return s.pending[oid].commits > 0
 }
 
 // loaded offers a revision that the snapshot at has.
@@ -115,7 +124,7 @@ func (c *cache) loaded(rev *revision, at batos.TID) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at >= s.newest && s.pending[rev.oid] == 0 {
+	if at >= s.newest && s.pending[rev.oid].commits == 0 {
 		s.put(rev)
 	}
 }
@@ -124,7 +133,20 @@ func (c *cache) loaded(rev *revision, at batos.TID) {
 func (c *cache) begin(oid batos.OID) {
 	s := c.shard(oid)
 	s.mu.Lock()
-	s.pending[oid]++
+	p := s.pending[oid]
+	p.commits++
+	s.pending[oid] = p
+	s.mu.Unlock()
+}
+
+// accepted tells what the commit that has the newest place in the order is
+// going to leave of an OID that it marked: rev, or nothing if that is nil.
+func (c *cache) accepted(oid batos.OID, rev *revision) {
+	s := c.shard(oid)
+	s.mu.Lock()
+	p := s.pending[oid]
+	p.accepted = rev
+	s.pending[oid] = p
 	s.mu.Unlock()
 }
 
@@ -184,9 +206,12 @@ func (c *cache) followed(tid batos.TID, oids []batos.OID) {
 }
 
 func (s *shard) unmark(oid batos.OID) {
-	if s.pending[oid]--; s.pending[oid] == 0 {
+	p := s.pending[oid]
+	if p.commits--; p.commits == 0 {
 		delete(s.pending, oid)
+		return
 	}
+	s.pending[oid] = p
 }
 
 func (s *shard) put(rev *revision) {

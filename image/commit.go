@@ -47,14 +47,19 @@ func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	}
 	p := &plan{tx: tx, ctx: ctx, buf: encodeBuffers.Get().(*[]byte)}
 	defer p.release()
-	writes, err := p.make(tx.base, false)
-	switch {
-	case err != nil:
-		return 0, err
-	case len(writes) == 0:
-		return tx.at, nil
-	case tx.im.readOnly:
-		return 0, errReadOnly()
+	var writes []store.Write
+	late := p.late()
+	if !late {
+		var err error
+		writes, err = p.make(tx.base, false)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(writes) == 0:
+			return tx.at, nil
+		case tx.im.readOnly:
+			return 0, errReadOnly()
+		}
 	}
 	if err := p.stock(); err != nil {
 		return 0, err
@@ -65,7 +70,7 @@ func (tx *Tx) Commit(ctx context.Context) (batos.TID, error) {
 	p.mark(writes)
 	tx.im.commits.begin()
 	tid, err := tx.im.store.Commit(ctx, &store.Changes{
-		Meta: tx.meta.encode(), Writes: writes, Reads: tx.reads(writes), Rebase: p.rebase,
+		Meta: tx.meta.encode(), Writes: writes, Reads: tx.reads(writes), Rebase: p.rebase, Late: late, Accepted: p.accepted,
 	})
 	p.finish(tid, err)
 	tx.im.commits.end()
@@ -196,6 +201,16 @@ func (p *plan) mark(writes []store.Write) {
 	}
 }
 
+// accepted tells the cache what the latest write set is going to leave.
+func (p *plan) accepted(tid batos.TID) {
+	for _, r := range p.result {
+		if r.rev != nil {
+			r.rev.tid = tid
+		}
+		p.tx.cache.accepted(r.oid, r.rev)
+	}
+}
+
 // finish tells the cache the outcome, and gives back OIDs nobody has seen.
 // After an error nothing was written, but for store_poisoned: then that is not
 // known, and what may have been written stays pending, so that it is always
@@ -212,7 +227,7 @@ func (p *plan) finish(tid batos.TID, err error) {
 		return
 	}
 	for _, r := range p.result {
-		if r.rev != nil {
+		if r.rev != nil && r.rev.tid == 0 { // the store did not tell
 			r.rev.tid = tid
 		}
 		p.tx.cache.committed(r.oid, tid, r.rev, true)
@@ -300,13 +315,51 @@ func (p *plan) fresh(reserve int) (batos.OID, bool, error) {
 	return p.spare[p.used-1], true, nil
 }
 
+// late reports whether a write set for the snapshot is not worth making, since
+// it would be stale: somebody else is committing to the same tree, and so the
+// store is going to ask for one over what that leaves. Only a few keys are
+// worth the doubt, and no objects, whose writes may turn out to be impossible.
+func (p *plan) late() bool {
+	contended, keys, bytes := false, 0, 0
+	for id, st := range p.tx.trees {
+		n := 0
+		for key, w := range st.writes {
+			if w.kind != writeNone {
+				n++
+				bytes += codec.EntrySize(key, w.raw)
+			}
+			if n+keys > lateKeys || bytes > pageTarget {
+				return false
+			}
+		}
+		keys += n
+		contended = contended || n > 0 && p.tx.cache.contended(id)
+	}
+	if !contended || p.tx.im.readOnly {
+		return false
+	}
+	for _, h := range p.tx.objects {
+		if h.written() {
+			return false
+		}
+	}
+	return true
+}
+
+// lateKeys is how many keys late takes for few.
+const lateKeys = 8
+
 // stock reserves OIDs that pages may need on a newer state, where splits can
 // fall differently. From then on the store is not called any more.
 func (p *plan) stock() error {
 	n := 0
 	for _, st := range p.tx.trees {
-		if len(st.writes) > 0 {
-			n += 2*rootReserve + len(st.writes)/16
+		switch few := len(st.writes); {
+		case few == 0:
+		case few <= lateKeys: // they may all be for it, see late
+			n += 2*rootReserve + few
+		default:
+			n += 2*rootReserve + few/16
 		}
 	}
 	for range n {
@@ -327,18 +380,15 @@ func (p *plan) rebase(newest store.Newest) ([]store.Write, error) {
 		if rev, ok := seen[oid]; ok {
 			return rev, nil
 		}
-		rev := p.tx.cache.front(oid)
-		if rev == nil {
-			stored, err := newest.Load(oid)
-			switch {
-			case batos.CodeOf(err) == batos.NotFound:
-			case err != nil:
-				return nil, err
-			default:
-				if rev = p.tx.cache.exact(oid, stored.TID); rev == nil {
-					if rev, err = decode(stored); err != nil {
-						return nil, err
-					}
+		var rev *revision
+		if tid := newest.TID(oid); tid != 0 {
+			if rev = p.tx.cache.exact(oid, tid); rev == nil {
+				stored, err := newest.Load(oid)
+				if err != nil {
+					return nil, err
+				}
+				if rev, err = decode(stored); err != nil {
+					return nil, err
 				}
 			}
 		}

@@ -189,12 +189,16 @@ func (l *lists) read(tx *Tx, key int) ([]int, error) {
 	if err != nil || v == nil {
 		return nil, err
 	}
+	return numbers(v), nil
+}
+
+func numbers(list object.Value) []int {
 	var out []int
-	for _, it := range v.(*object.List).Items {
+	for _, it := range list.(*object.List).Items {
 		n, _ := it.(object.Int).Int64()
 		out = append(out, int(n))
 	}
-	return out, nil
+	return out
 }
 
 func (l *lists) write(tx *Tx, key int, list []int) error {
@@ -208,8 +212,32 @@ func (l *lists) write(tx *Tx, key int, list []int) error {
 	return tx.Tree(l.tree).Set(object.NewInt(int64(key)), v)
 }
 
+// sweep sees all lists of a stretch of the tree's keys at once, also those that
+// are not there.
+func (l *lists) sweep(tx *Tx, from, to int) ([]sight, error) {
+	var out []sight
+	next := from
+	for e, err := range tx.Tree(l.tree).Range(object.NewInt(int64(from)), object.NewInt(int64(to))) {
+		if err != nil {
+			return nil, err
+		}
+		key, _ := e.Key.(object.Int).Int64()
+		for ; next < int(key); next++ {
+			out = append(out, sight{next, nil})
+		}
+		out = append(out, sight{next, numbers(e.Value)})
+		next++
+	}
+	for ; next < to; next++ {
+		out = append(out, sight{next, nil})
+	}
+	return out, nil
+}
+
 // TestIsolation runs transactions from many goroutines at once, those that only
-// read too, and looks for a circle.
+// read too, and looks for a circle. There are many keys, most of which are not
+// there in the beginning: so transactions meet in the number of keys and in
+// pages that split, and stretches are looked at in which keys come to be.
 func TestIsolation(t *testing.T) {
 	rounds, each := 3, 30
 	if os.Getenv("BATOS_LONG") != "" {
@@ -218,7 +246,7 @@ func TestIsolation(t *testing.T) {
 	for round := range rounds {
 		seed := uint64(round + 1)
 		im := open(t)
-		l := &lists{keys: 3*slotsEach + 8}
+		l := &lists{keys: 3*slotsEach + 8 + round%2*150}
 		for range 3 {
 			l.objects = append(l.objects, create(t, im, slots()))
 		}
@@ -243,6 +271,17 @@ func TestIsolation(t *testing.T) {
 					for range steps {
 						key := own.IntN(l.keys)
 						runtime.Gosched() // others in between
+						if first := len(l.objects) * slotsEach; key >= first && own.IntN(3) == 0 {
+							seen, err := l.sweep(tx, key, min(key+20, l.keys))
+							if err != nil {
+								return err
+							}
+							for _, s := range seen {
+								s.list = s.list[:len(s.list)-len(d.added[s.key])]
+								d.saw = append(d.saw, s)
+							}
+							continue
+						}
 						list, err := l.read(tx, key)
 						if err != nil {
 							return err

@@ -11,6 +11,9 @@ import (
 // a page writes it whole, so pages are small.
 const pageTarget = 2048
 
+// smallPage is the size below which a page joins its neighbour.
+const smallPage = pageTarget / 4
+
 // builder applies the key writes of one transaction to the pages of one tree,
 // as some view of the image has them: the transaction's own snapshot first,
 // and the front of the commit order when that has moved on. Pages are changed
@@ -132,11 +135,9 @@ func (b *builder) update(k kid, keys []string, writes map[string]keyWrite) ([]ki
 
 func (b *builder) updateLeaf(k kid, d *draft, keys []string, writes map[string]keyWrite) ([]kid, error) {
 	old := d.leaf
-	l := &codec.Leaf{
-		Tree:   b.tree,
-		Keys:   make([]string, 0, len(old.Keys)+len(keys)),
-		Values: make([]string, 0, len(old.Keys)+len(keys)),
-	}
+	most := len(old.Keys) + len(keys)
+	both := make([]string, 2*most)
+	l := &codec.Leaf{Tree: b.tree, Keys: both[:0:most], Values: both[most:most]}
 	put := func(key, raw string) {
 		l.Keys = append(l.Keys, key)
 		l.Values = append(l.Values, raw)
@@ -186,6 +187,14 @@ func (b *builder) updateLeaf(k kid, d *draft, keys []string, writes map[string]k
 // and of as many more as it needs. Keys that were appended fill pages to the
 // brim, for more will come behind them; others leave room everywhere.
 func (b *builder) splitLeaf(l *codec.Leaf, d *draft, k kid, appended bool) ([]kid, error) {
+	total := 0
+	for i := range l.Keys {
+		total += codec.EntrySize(l.Keys[i], l.Values[i])
+	}
+	if d != nil && total <= pageTarget { // as a rule
+		b.pages[k.oid] = &draft{base: d.base, leaf: l, size: total, changed: true}
+		return []kid{k}, nil
+	}
 	sizes := make([]int, len(l.Keys))
 	for i := range l.Keys {
 		sizes[i] = codec.EntrySize(l.Keys[i], l.Values[i])
@@ -282,48 +291,71 @@ func separator(below, from string) string {
 
 func (b *builder) updateInner(k kid, d *draft, keys []string, writes map[string]keyWrite) ([]kid, error) {
 	old := d.inner
-	var kids []kid
-	changed := false
-	touched := map[batos.OID]bool{}
-	for i, oid := range old.Kids {
-		below := kid{old.Keys[i], oid}
+	below := func(i int) kid {
 		if i == 0 {
-			below.key = k.key // its own may be above keys that it has: see Inner
+			return kid{k.key, old.Kids[0]} // its own key may be above keys that it has: see Inner
 		}
+		return kid{old.Keys[i], old.Kids[i]}
+	}
+	type instead struct { // what is there instead of page i
+		i   int
+		now []kid
+	}
+	var few [4]instead
+	updated, changed := few[:0], false
+	for len(keys) > 0 {
+		i := kidFor(old, keys[0])
 		n := len(keys)
 		if i+1 < len(old.Kids) {
 			n, _ = slices.BinarySearch(keys, old.Keys[i+1])
 		}
 		mine := keys[:n]
 		keys = keys[n:]
-		if len(mine) == 0 {
-			kids = append(kids, below)
-			continue
-		}
-		now, err := b.update(below, mine, writes)
+		was := below(i)
+		now, err := b.update(was, mine, writes)
 		if err != nil {
 			return nil, err
 		}
-		changed = changed || len(now) != 1 || now[0] != below
+		updated = append(updated, instead{i, now})
+		changed = changed || len(now) != 1 || now[0] != was
 		for _, n := range now {
+			changed = changed || b.pages[n.oid].size < smallPage // join it
+		}
+	}
+	if !changed {
+		return []kid{k}, nil
+	}
+	kids := make([]kid, 0, len(old.Kids)+len(updated))
+	touched := map[batos.OID]bool{}
+	next := 0
+	for _, u := range updated {
+		for ; next < u.i; next++ {
+			kids = append(kids, below(next))
+		}
+		next++
+		for _, n := range u.now {
 			touched[n.oid] = true
 		}
-		kids = append(kids, now...)
+		kids = append(kids, u.now...)
 	}
-	joined, err := b.join(kids, touched)
+	for ; next < len(old.Kids); next++ {
+		kids = append(kids, below(next))
+	}
+	before := len(kids)
+	kids, err := b.join(kids, touched)
 	if err != nil {
 		return nil, err
 	}
-	if !changed && len(joined) == len(kids) {
-		return []kid{k}, nil
-	}
-	if len(joined) == 0 {
+	if len(kids) == 0 {
 		d.gone = true
 		return nil, nil
 	}
-	joined[0].key = k.key
-	appended := joined[len(joined)-1].oid != old.Kids[len(old.Kids)-1]
-	return b.split(&codec.Inner{Tree: b.tree, Keys: kidKeys(joined), Kids: kidOIDs(joined)}, d, k, appended)
+	if len(kids) == before && slices.EqualFunc(kids, old.Kids, func(k kid, oid batos.OID) bool { return k.oid == oid }) {
+		return []kid{k}, nil
+	}
+	kids[0].key = k.key
+	appended := kids[len(kids)-1].oid != old.Kids[len(old.Kids)-1]
+	return b.split(&codec.Inner{Tree: b.tree, Keys: kidKeys(kids), Kids: kidOIDs(kids)}, d, k, appended)
 }
 
 // join merges pages that were touched and have become small with a neighbour
@@ -337,7 +369,7 @@ func (b *builder) join(kids []kid, touched map[batos.OID]bool) ([]kid, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.size >= pageTarget/4 {
+		if d.size >= smallPage {
 			continue
 		}
 		for _, left := range []int{i, i - 1} {

@@ -31,7 +31,8 @@ type version struct {
 }
 
 // TestModel runs random transactions with savepoints, aborts, undos, looks
-// into the past and restarts, and compares everything with a plain model.
+// into the past, packs and restarts, and compares everything with a plain
+// model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fsys := vfs.NewMem()
@@ -44,6 +45,7 @@ func TestModel(t *testing.T) {
 		w, tid := founded(t, im)
 		past := []version{{0, newWorld()}, {tid, w}}
 		now := func() *world { return past[len(past)-1].world }
+		packed := batos.TID(0) // the oldest moment that stays whole
 
 		t.Repeat(map[string]func(*rapid.T){
 			"transaction": func(t *rapid.T) {
@@ -58,17 +60,32 @@ func TestModel(t *testing.T) {
 			"look back": func(t *rapid.T) {
 				v := rapid.SampledFrom(past).Draw(t, "when")
 				tx, err := im.BeginAt(ctx, v.tid)
+				if v.tid < packed && batos.CodeOf(err) == batos.Packed {
+					return
+				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer tx.Abort()
+				if v.tid < packed {
+					comparePacked(t, tx, v.world)
+					return
+				}
 				compare(t, tx, v.world)
+			},
+			"pack": func(t *rapid.T) {
+				before := rapid.SampledFrom(past).Draw(t, "before").tid
+				if _, err := im.Pack(ctx, PackOptions{Before: before}); err != nil {
+					t.Fatal(err)
+				}
+				packed = max(packed, before)
 			},
 			"undo": func(t *rapid.T) {
 				n := rapid.IntRange(1, len(past)-1).Draw(t, "which")
 				want, clash := undone(past[n-1].world, past[n].world, now())
 				tid, err := im.Undo(ctx, past[n].tid, Meta{Note: "undo"})
 				switch {
+				case past[n].tid <= packed && batos.CodeOf(err) == batos.Packed:
 				case clash != "" && batos.CodeOf(err) != batos.Conflict:
 					t.Fatalf("undo of %s should conflict on %s, but: %v", past[n].tid, clash, err)
 				case clash == "" && err != nil:
@@ -155,6 +172,30 @@ func compare(t failer, tx *Tx, w *world) {
 	}
 	if want := w.String(); got != want {
 		t.Fatalf("the image has\n%s\nthe model\n%s", got, want)
+	}
+}
+
+// comparePacked is compare for a moment in a past that was packed: each object
+// and tree is as it was, or the answer has code packed.
+func comparePacked(t failer, tx *Tx, w *world) {
+	t.Helper()
+	one := newWorld()
+	look := func() {
+		t.Helper()
+		got, err := one.see(tx)
+		if batos.CodeOf(err) != batos.Packed && (err != nil || got != one.String()) {
+			t.Fatalf("a packed past has %v\n%s\nthe model\n%s", err, got, one)
+		}
+	}
+	for oid, s := range w.objects {
+		one.objects[oid] = s
+		look()
+		delete(one.objects, oid)
+	}
+	for id, tree := range w.trees {
+		one.trees[id] = tree
+		look()
+		delete(one.trees, id)
 	}
 }
 

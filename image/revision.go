@@ -150,8 +150,9 @@ func decodePage(kind codec.Kind, data []byte) (v *revision, err error) {
 func sizeInMemory(data []byte) int64 { return int64(4*len(data)) + 256 }
 
 // encode gives the write that makes v the next revision after base, with its
-// bytes at the end of *buf. A page is read back from its bytes, so that what
-// stays in memory holds on to nothing but itself.
+// bytes at the end of *buf. A page, which nobody else may be using yet, takes
+// its content from there, so that what stays in memory holds on to nothing but
+// itself.
 func (v *revision) encode(base batos.TID, buf *[]byte) (store.Write, error) {
 	w := store.Write{OID: v.oid, Base: base}
 	start := len(*buf)
@@ -168,9 +169,8 @@ func (v *revision) encode(base batos.TID, buf *[]byte) (store.Write, error) {
 		}
 	case v.leaf != nil:
 		*buf = codec.AppendLeaf(*buf, v.leaf)
-		if v.leaf, err = codec.DecodeLeaf((*buf)[start:]); err == nil {
-			w.Refs, w.Blobs, err = codec.LeafRefs(v.leaf)
-		}
+		v.leaf.Own((*buf)[start:])
+		w.Refs, w.Blobs, err = codec.LeafRefs(v.leaf)
 	case v.inner != nil:
 		*buf = codec.AppendInner(*buf, v.inner)
 		if v.inner, err = codec.DecodeInner((*buf)[start:]); err == nil {

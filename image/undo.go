@@ -78,6 +78,20 @@ func newDeed() *deed {
 	return &deed{objects: map[batos.OID]objectDeed{}, trees: map[batos.OID]map[string]keyDeed{}}
 }
 
+// noTransaction is the error for a transaction that the log does not have: of
+// a past that was packed nobody knows whether there was one.
+func (im *Image) noTransaction(ctx context.Context, tid batos.TID) error {
+	at, err := im.store.SnapshotAt(ctx, tid)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	if tid != 0 && at.TID() == tid { // only there a snapshot has the TID of no commit
+		return batos.Errorf(batos.Packed, "there is nothing left of a transaction %s: that past was packed away", tid)
+	}
+	return batos.Errorf(batos.NotFound, "there is no transaction %s", tid)
+}
+
 // deed finds out what tid did.
 func (im *Image) deed(ctx context.Context, tid batos.TID) (*deed, error) {
 	var done *store.Transaction
@@ -88,7 +102,7 @@ func (im *Image) deed(ctx context.Context, tid batos.TID) (*deed, error) {
 		done = t
 	}
 	if done == nil {
-		return nil, batos.Errorf(batos.NotFound, "there is no transaction %s", tid)
+		return nil, im.noTransaction(ctx, tid)
 	}
 	if done.Packed > 0 {
 		return nil, errPacked(tid)

@@ -134,3 +134,23 @@ func TestUndoNamesWhatStandsInTheWay(t *testing.T) {
 	_, err = im.Undo(t.Context(), deed+1, Meta{})
 	wantCode(t, err, batos.NotFound)
 }
+
+// TestUndoOfAPackedPast: what was packed away is code packed, also where
+// nothing is left of the transaction; what never was is not found.
+func TestUndoOfAPackedPast(t *testing.T) {
+	im := open(t)
+	oid := create(t, im, slots("a", i(1)))
+	set := func(n int64) batos.TID {
+		return update(t, im, func(tx *Tx) error { return tx.SetSlot(oid, "a", i(n)) })
+	}
+	emptied, first, last := set(2), set(3), set(4)
+	if _, err := im.Pack(t.Context(), PackOptions{Before: first}); err != nil {
+		t.Fatal(err)
+	}
+	for tid, want := range map[batos.TID]batos.Code{emptied: batos.Packed, last + 1: batos.NotFound, 0: batos.NotFound} {
+		if _, err := im.Undo(t.Context(), tid, Meta{}); batos.CodeOf(err) != want {
+			t.Errorf("undo of %s: %v, want code %s", tid, err, want)
+		}
+	}
+	undo(t, im, last)
+}

@@ -80,6 +80,9 @@ type Loader interface {
 type Newest interface {
 	// Load is as Snapshot.Load, at the very front of the commit order.
 	Load(oid batos.OID) (Revision, error)
+	// TID is that of what Load gives, 0 if there is no such object. It is
+	// quick, for those who have kept the revision.
+	TID(oid batos.OID) batos.TID
 }
 
 // Changes is one transaction's write set.
@@ -93,6 +96,14 @@ type Changes struct {
 	// may be called from another goroutine, and must not call the store. Nil
 	// means: conflict.
 	Rebase func(Newest) ([]Write, error)
+	// Late says that there are no Writes yet, since they would be stale:
+	// Rebase is called in any case.
+	Late bool
+	// Accepted, if there is one, is called once the changes have their TID and
+	// their place in the order, and before another Rebase sees them. They may
+	// still fail; their TID is never used again. The rest is as with Rebase. A
+	// store that keeps no order before the disk does may leave it out.
+	Accepted func(batos.TID)
 }
 
 // Write is a new revision of one object.

@@ -3,8 +3,10 @@ package codec
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"math"
 	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -415,5 +417,22 @@ func TestRefsInOrderWithoutDuplicates(t *testing.T) {
 	})
 	if want := []batos.OID{5, 6, 9, 4}; err != nil || !slices.Equal(oids, want) || len(blobs) != 1 {
 		t.Errorf("a leaf's refs %v, %v, %v; want %v", oids, blobs, err, want)
+	}
+}
+
+// TestALeafOwnsItsText demands that a page that took its content from its
+// record has the same.
+func TestALeafOwnsItsText(t *testing.T) {
+	l := &Leaf{Tree: 7}
+	for i, n := range []int{1, 200, 255, 256, 1000, 65535, 65536, 3} {
+		l.Keys = append(l.Keys, fmt.Sprintf("%02d", i)+strings.Repeat("k", min(n, MaxKey-2)))
+		l.Values = append(l.Values, strings.Repeat(string(rune('a'+i)), n))
+	}
+	want := &Leaf{Tree: 7, Keys: slices.Clone(l.Keys), Values: slices.Clone(l.Values)}
+	data := EncodeLeaf(l)
+	l.Own(data)
+	clear(data) // it is a copy
+	if !reflect.DeepEqual(l, want) {
+		t.Fatalf("%+v became %+v", want, l)
 	}
 }

@@ -140,6 +140,17 @@ func appendBin(b []byte, s string) []byte {
 	return append(appendLen(b, len(s), 0xc4, 0xc5, 0xc6), s...)
 }
 
+// binHeader is how many bytes are before the n of appendBin.
+func binHeader(n int) int {
+	switch {
+	case n < 1<<8:
+		return 2
+	case n < 1<<16:
+		return 3
+	}
+	return 5
+}
+
 func appendArray(b []byte, n int) []byte {
 	if n < 16 {
 		return append(b, 0x90|byte(n))

@@ -119,6 +119,21 @@ func (d *decoder) ascending(keys []string, i int) {
 	}
 }
 
+// Own makes l, which nobody else may be using, hold on to nothing but one copy
+// of data, its record.
+func (l *Leaf) Own(data []byte) {
+	text := string(data)
+	own := func(s *string, end int) (start int) {
+		start = end - len(*s)
+		*s = text[start:end]
+		return start - binHeader(len(*s))
+	}
+	at := len(text)
+	for i := len(l.Keys) - 1; i >= 0; i-- {
+		at = own(&l.Keys[i], own(&l.Values[i], at))
+	}
+}
+
 // EncodeInner gives the record of p.
 func EncodeInner(p *Inner) []byte { return AppendInner(room(InnerSize(p.Keys)), p) }
 

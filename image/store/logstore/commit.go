@@ -202,6 +202,9 @@ func (s *Store) accept(c *store.Changes, ready []prepared) (tid batos.TID, b *ba
 	b = s.room(size)
 	s.tid = max(s.tid+1, batos.TID(max(s.o.Clock().UnixMicro(), 0)))
 	s.append(b, c.Meta, writes, lineages)
+	if c.Accepted != nil {
+		c.Accepted(s.tid)
+	}
 	return s.tid, b, s.leads(b), nil
 }
 
@@ -235,19 +238,11 @@ func (s *Store) isNewest(oid batos.OID, tid batos.TID) bool {
 // is shown that they are stale.
 func (s *Store) validate(c *store.Changes) ([]store.Write, error) {
 	writes := c.Writes
-	conflict := s.staleWrite(writes)
-	for i := range c.Reads {
-		if conflict != nil {
-			break
-		}
-		if r := &c.Reads[i]; !s.isNewest(r.OID, r.TID) {
-			conflict = s.conflict(r.OID, r.TID)
-		}
+	stale := s.stale(writes, c.Reads)
+	if stale != nil && c.Rebase == nil {
+		return nil, s.conflict(stale)
 	}
-	if conflict != nil {
-		if c.Rebase == nil {
-			return nil, conflict
-		}
+	if stale != nil || c.Late {
 		var err error
 		if writes, err = c.Rebase(newest{s}); err != nil {
 			return nil, err
@@ -255,8 +250,8 @@ func (s *Store) validate(c *store.Changes) ([]store.Write, error) {
 		if err := s.checkWrites(writes); err != nil {
 			return nil, err
 		}
-		if err := s.staleWrite(writes); err != nil {
-			return nil, err
+		if stale := s.stale(writes, nil); stale != nil {
+			return nil, s.conflict(stale)
 		}
 	}
 	for i := range writes {
@@ -267,29 +262,43 @@ func (s *Store) validate(c *store.Changes) ([]store.Write, error) {
 	return writes, nil
 }
 
-func (s *Store) staleWrite(writes []store.Write) error {
+// stale gives the first base of writes, or of what was read, that is not the
+// newest any more; nil if all are.
+func (s *Store) stale(writes []store.Write, reads []store.Read) *store.Read {
 	for i := range writes {
 		if w := &writes[i]; !s.isNewest(w.OID, w.Base) {
-			return s.conflict(w.OID, w.Base)
+			return &store.Read{OID: w.OID, TID: w.Base}
+		}
+	}
+	for i := range reads {
+		if r := &reads[i]; !s.isNewest(r.OID, r.TID) {
+			return r
 		}
 	}
 	return nil
 }
 
-func (s *Store) conflict(oid batos.OID, base batos.TID) error {
-	e := s.newest(oid)
+func (s *Store) conflict(stale *store.Read) error {
+	e := s.newest(stale.OID)
 	switch {
-	case base == 0:
-		return batos.Errorf(batos.Conflict, "object %v exists already: %v made it", oid, e.tid)
+	case stale.TID == 0:
+		return batos.Errorf(batos.Conflict, "object %v exists already: %v made it", stale.OID, e.tid)
 	case e.at == 0:
-		return batos.Errorf(batos.Conflict, "object %v has no revision %v", oid, base)
+		return batos.Errorf(batos.Conflict, "object %v has no revision %v", stale.OID, stale.TID)
 	default:
-		return batos.Errorf(batos.Conflict, "object %v was changed by %v after it was read at %v", oid, e.tid, base)
+		return batos.Errorf(batos.Conflict, "object %v was changed by %v after it was read at %v", stale.OID, e.tid, stale.TID)
 	}
 }
 
 // newest is what Rebase reads, while mu is held.
 type newest struct{ s *Store }
+
+func (n newest) TID(oid batos.OID) batos.TID {
+	if e := n.s.newest(oid); e.live() {
+		return e.tid
+	}
+	return 0
+}
 
 func (n newest) Load(oid batos.OID) (store.Revision, error) {
 	p, ok := n.s.pending[oid]

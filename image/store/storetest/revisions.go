@@ -280,6 +280,34 @@ func testRebase(t *testing.T, e *env) {
 	if called != 2 || tid == 0 {
 		t.Fatalf("Rebase was called %d times", called)
 	}
+
+	// Changes that come late have their writes made; who asks learns the TID
+	// when they are accepted, if at all, and before the next sees it.
+	accepted := batos.TID(0)
+	tid, err = e.s.Commit(e.ctx, &store.Changes{
+		Late: true,
+		Rebase: func(n store.Newest) ([]store.Write, error) {
+			if r, err := n.Load(a); err != nil || n.TID(a) != r.TID || n.TID(999) != 0 {
+				t.Errorf("%v is of %v, and 999 of %v, %v", r.TID, n.TID(a), n.TID(999), err)
+			}
+			return []store.Write{{OID: a, Base: n.TID(a), Delete: true}}, nil
+		},
+		Accepted: func(tid batos.TID) { accepted = tid },
+	})
+	e.must(err)
+	if accepted != 0 && accepted != tid {
+		t.Errorf("%v was accepted as %v", tid, accepted)
+	}
+	_, err = e.s.Commit(e.ctx, &store.Changes{
+		Late: true,
+		Rebase: func(n store.Newest) ([]store.Write, error) {
+			if tid := n.TID(a); tid != 0 {
+				t.Errorf("what is deleted has revision %v", tid)
+			}
+			return nil, nil
+		},
+	})
+	e.must(err)
 }
 
 func testRebaseRefused(t *testing.T, e *env) {
