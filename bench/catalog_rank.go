@@ -83,7 +83,7 @@ func catalogRank(ctx context.Context, dir string, emit func(Figure)) error {
 	const top = 20
 	asked, differ := 0, 0
 	for _, q := range questions() {
-		terms, err := termsOf(q.text)
+		terms, err := catalog.Terms("", q.text)
 		if err != nil {
 			return err
 		}
@@ -116,25 +116,6 @@ func asTokens(terms []string, between string) string {
 		out[i] = "x" + hex.EncodeToString([]byte(t))
 	}
 	return strings.Join(out, between)
-}
-
-// termsOf are the terms that the catalog looks up for a query.
-func termsOf(query string) ([]string, error) {
-	var out []string
-	seen := map[string]bool{}
-	for _, language := range []string{catalog.DefaultLanguage, catalog.Plain} {
-		terms, err := catalog.Analyze(language, query)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range terms {
-			if !seen[t] {
-				seen[t] = true
-				out = append(out, t)
-			}
-		}
-	}
-	return out, nil
 }
 
 // ranked is a chunk and its score.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"batos/image"
@@ -46,10 +48,8 @@ func catalogRetrieval(ctx context.Context, dir string, emit func(Figure)) error 
 			return err
 		}
 		for _, d := range docs {
-			for i := range d.Chunks {
-				if d.Chunks[i].Vector, err = space.of(d.Chunks[i].Text); err != nil {
-					return err
-				}
+			if err := space.document(d); err != nil {
+				return err
 			}
 		}
 		if err := retrieve(ctx, filepath.Join(dir, chunker), chunker, docs, asked, space, emit); err != nil {
@@ -97,7 +97,7 @@ func retrieve(ctx context.Context, dir, chunker string, docs []catalog.Document,
 		for i, q := range asked {
 			query := catalog.Query{Text: q.text, Top: 10}
 			if way != "text" {
-				if query.Vector, err = space.of(q.text); err != nil {
+				if query.Vector, err = space.question(q.text); err != nil {
 					return err
 				}
 			}
@@ -156,21 +156,30 @@ func (f *found) count(hits []catalog.Hit, answers map[string]bool) {
 	f.ndcg += gain / ideal
 }
 
-// concepts are vectors of words that come from the corpus itself, by random
-// indexing (Kanerva and others 2000): each chunk is the sum of its words'
-// random vectors, and a word means the sum of the chunks that have it. They
-// stand in for an embedding model where there is none, and know no more of the
-// language than the corpus does.
+// concepts are vectors that come from the corpus itself: each word has a random
+// direction (Achlioptas 2003), and a text is the sum of its words', each weighted
+// by how often it stands there and how rare it is. A chunk's vector has the mean
+// of its document's beside its own, so it tells what the document is about too.
+// They stand in for an embedding model where there is none, and know nothing of
+// the language.
+//
+// A plain cosine puts a chunk of two words above all that explain them. So a
+// chunk's last number takes up what a short chunk is short of, which makes every
+// vector one of unit length, and is 0 in a question's.
 type concepts struct {
-	idf  map[string]float64
-	word map[string][]float32
+	idf   map[string]float64
+	slack float64 // what the last number has beside the length of a chunk's words
 }
 
-const conceptDim = 384
+// Dimension, and slack in mean lengths of the chunks: chosen on every other
+// question.
+const (
+	conceptDim   = 1024
+	conceptSlack = 4
+)
 
 func learn(docs []catalog.Document) (*concepts, error) {
-	s := &concepts{idf: map[string]float64{}, word: map[string][]float32{}}
-	n := 0
+	s := &concepts{idf: map[string]float64{}}
 	var bags []map[string]float64
 	for _, d := range docs {
 		for _, c := range d.Chunks {
@@ -182,7 +191,6 @@ func learn(docs []catalog.Document) (*concepts, error) {
 			for t := range bag {
 				s.idf[t]++
 			}
-			n++
 		}
 	}
 	for t, df := range s.idf {
@@ -190,33 +198,15 @@ func learn(docs []catalog.Document) (*concepts, error) {
 			delete(s.idf, t)
 			continue
 		}
-		s.idf[t] = math.Log(float64(n) / df)
+		s.idf[t] = math.Log(float64(len(bags)) / df)
 	}
-	first := func(t string) []float32 { return sparse(t) }
-	next := map[string][]float32{}
 	for _, bag := range bags {
-		v := s.sum(bag, first)
+		sum := 0.0
 		for t, tf := range bag {
-			if s.idf[t] == 0 {
-				continue
-			}
-			w := next[t]
-			if w == nil {
-				w = make([]float32, conceptDim)
-				next[t] = w
-			}
-			for i := range v {
-				w[i] += float32(1+math.Log(tf)) * v[i]
-			}
+			w := (1 + math.Log(tf)) * s.idf[t]
+			sum += w * w
 		}
-	}
-	for t, v := range next {
-		// what a word means, and the word itself
-		normal(v)
-		for i, x := range sparse(t) {
-			v[i] = v[i]*0.5 + x
-		}
-		s.word[t] = normal(v)
+		s.slack += conceptSlack * math.Sqrt(sum) / float64(len(bags))
 	}
 	return s, nil
 }
@@ -230,38 +220,51 @@ func bagOf(text string) (map[string]float64, error) {
 	return bag, err
 }
 
-// sparse is a random vector that a word always has.
-func sparse(term string) []float32 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(term))
-	rng := rand.New(rand.NewPCG(h.Sum64(), 1))
-	v := make([]float32, conceptDim)
-	for range 8 {
-		v[rng.IntN(conceptDim)] += float32(2*rng.IntN(2) - 1)
-	}
-	return normal(v)
-}
-
-// sum is the weighted sum of the vectors of words, of unit length.
-func (s *concepts) sum(bag map[string]float64, vector func(string) []float32) []float32 {
-	out := make([]float32, conceptDim)
-	for t, tf := range bag {
-		weight := float32((1 + math.Log(tf)) * s.idf[t])
-		if weight == 0 {
-			continue
-		}
-		for i, x := range vector(t) {
-			out[i] += weight * x
-		}
-	}
-	return normal(out)
-}
-
-// of is the vector of a text.
-func (s *concepts) of(text string) ([]float32, error) {
+// sum adds up the directions of a text's words, and leaves the last number 0.
+func (s *concepts) sum(text string) ([]float32, error) {
 	bag, err := bagOf(text)
 	if err != nil {
 		return nil, err
 	}
-	return s.sum(bag, func(t string) []float32 { return s.word[t] }), nil
+	const some = 32 // numbers of a direction that are not 0
+	v := make([]float32, conceptDim)
+	for _, t := range slices.Sorted(maps.Keys(bag)) {
+		weight := float32((1+math.Log(bag[t]))*s.idf[t]) / float32(math.Sqrt(some))
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(t))
+		rng := rand.New(rand.NewPCG(h.Sum64(), 1))
+		for range some {
+			v[rng.IntN(conceptDim-1)] += weight * float32(2*rng.IntN(2)-1)
+		}
+	}
+	return v, nil
+}
+
+// question is the vector of a question.
+func (s *concepts) question(text string) ([]float32, error) {
+	v, err := s.sum(text)
+	return normal(v), err
+}
+
+// document gives a document's chunks their vectors.
+func (s *concepts) document(d catalog.Document) error {
+	mean := make([]float32, conceptDim)
+	for i := range d.Chunks {
+		v, err := s.sum(d.Chunks[i].Text)
+		if err != nil {
+			return err
+		}
+		d.Chunks[i].Vector = v
+		for j, x := range v {
+			mean[j] += x / float32(len(d.Chunks))
+		}
+	}
+	for _, c := range d.Chunks {
+		for j, x := range mean {
+			c.Vector[j] += x
+		}
+		c.Vector[conceptDim-1] = float32(s.slack)
+		normal(c.Vector)
+	}
+	return nil
 }

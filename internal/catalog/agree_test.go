@@ -114,7 +114,7 @@ func document(id, text string) Document {
 func TestIndexAgreesWhateverHappens(t *testing.T) {
 	seeds, steps := uint64(3), 40
 	if os.Getenv("BATOS_LONG") != "" {
-		seeds, steps = 100, 120
+		seeds, steps = 20, 80
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { life(t, seed, steps) })

@@ -25,8 +25,8 @@ var stopWords = map[string]func(string) bool{
 	"swedish": swedish.IsStopWord, "norwegian": norwegian.IsStopWord, "hungarian": hungarian.IsStopWord,
 }
 
-// Plain is the language of what is no language: source code, tables. Words are
-// taken as they are.
+// Plain is the language of what is no language, such as tables. Words are taken
+// as they are. Source code is better in the language of its comments.
 const Plain = "plain"
 
 // DefaultLanguage is that of documents that don't say.
@@ -141,7 +141,8 @@ func asciiWord(s string) int {
 	return 0
 }
 
-// parts splits a name at underscores and where capitals begin a word.
+// parts splits a name at underscores, dots and colons, and where capitals begin
+// a word. Dots within numbers and apostrophes split nothing.
 func parts(word string) []string {
 	var out []string
 	begin := 0
@@ -154,7 +155,10 @@ func parts(word string) []string {
 	}
 	for i, r := range runes {
 		switch {
-		case r == '_':
+		case r == '_' || r == '.' || r == ':':
+			if r != '_' && i > 0 && i+1 < len(runes) && unicode.IsDigit(runes[i-1]) && unicode.IsDigit(runes[i+1]) {
+				continue
+			}
 			cut(i)
 			begin = i + 1
 		case i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]) && unicode.IsUpper(runes[i-1])):
@@ -165,26 +169,31 @@ func parts(word string) []string {
 	return out
 }
 
-// queryTerms are the terms of a query, each once: as a document of its language
-// has them and as a plain one has them.
-func queryTerms(language, text string) ([]string, error) {
+// Terms are what a query looks for, each once: its words as a document of that
+// language has them and as a plain one has them. Words that say nothing in the
+// language count only if there are no others; "" is [DefaultLanguage].
+func Terms(language, text string) ([]string, error) {
 	if language == "" {
 		language = DefaultLanguage
 	}
-	var out []string
-	seen := map[string]bool{}
-	for _, l := range []string{language, Plain} {
-		a, err := analyzer(l)
-		if err != nil {
-			return nil, err
-		}
-		for _, term := range a(text) {
-			if !seen[term] {
-				seen[term] = true
-				out = append(out, term)
-			}
-		}
+	a, err := analyzer(language)
+	if err != nil {
+		return nil, err
 	}
+	out := a(text)
+	if plain, err := Analyze(Plain, text); err != nil {
+		return nil, err
+	} else if stop := stopWords[language]; stop == nil || len(out) == 0 {
+		out = append(out, plain...)
+	} else {
+		out = append(out, slices.DeleteFunc(plain, stop)...)
+	}
+	seen := map[string]bool{}
+	out = slices.DeleteFunc(out, func(term string) bool {
+		again := seen[term]
+		seen[term] = true
+		return again
+	})
 	const most = 64
 	return out[:min(most, len(out))], nil
 }

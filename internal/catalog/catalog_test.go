@@ -195,7 +195,7 @@ func reference(docs map[string]string, query string) map[string]float64 {
 	}
 	out := map[string]float64{}
 	n := float64(len(all))
-	terms, _ := queryTerms("", query)
+	terms, _ := Terms("", query)
 	for _, q := range terms {
 		df := 0.0
 		for _, c := range all {

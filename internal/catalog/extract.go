@@ -18,9 +18,8 @@ import (
 
 // Text is what a file says.
 type Text struct {
-	Body     string
-	Kind     string // text, markdown, html, source, pdf
-	Language string // Plain for source code, else DefaultLanguage
+	Body string
+	Kind string // text, markdown, html, source, pdf
 }
 
 // maxFile bounds a file, in bytes.
@@ -55,7 +54,7 @@ func Read(ctx context.Context, path string) (Text, error) {
 		return Text{}, batos.Errorf(batos.Invalid, "%s is no text in UTF-8", path)
 	}
 	body := strings.ReplaceAll(string(b), "\r\n", "\n")
-	t := Text{Body: body, Kind: "text", Language: DefaultLanguage}
+	t := Text{Body: body, Kind: "text"}
 	switch {
 	case ending == ".md" || ending == ".markdown":
 		t.Kind = "markdown"
@@ -65,7 +64,7 @@ func Read(ctx context.Context, path string) (Text, error) {
 			return Text{}, batos.Errorf(batos.Invalid, "%s: %w", path, err)
 		}
 	case slices.Contains(sourceEndings, ending):
-		t.Kind, t.Language = "source", Plain
+		t.Kind = "source"
 	}
 	if strings.TrimSpace(t.Body) == "" {
 		return Text{}, batos.Errorf(batos.Invalid, "%s says nothing", path)
@@ -73,7 +72,8 @@ func Read(ctx context.Context, path string) (Text, error) {
 	return t, nil
 }
 
-// htmlText is what a reader of a page sees, with a line for each block.
+// htmlText is what a reader of a page sees, its title first, with a line for
+// each block.
 func htmlText(page string) (string, error) {
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
@@ -88,7 +88,7 @@ func htmlText(page string) (string, error) {
 		switch {
 		case n.Type == html.TextNode:
 			b.WriteString(n.Data)
-		case n.Type == html.ElementNode && (n.DataAtom == atom.Script || n.DataAtom == atom.Style || n.DataAtom == atom.Head || n.DataAtom == atom.Template):
+		case n.Type == html.ElementNode && (n.DataAtom == atom.Script || n.DataAtom == atom.Style || n.DataAtom == atom.Template):
 			return
 		}
 		for c := n.FirstChild; c != nil; c = c.NextSibling {
@@ -96,7 +96,7 @@ func htmlText(page string) (string, error) {
 		}
 		if n.Type == html.ElementNode {
 			switch n.DataAtom {
-			case atom.P, atom.Div, atom.Section, atom.Article, atom.H1, atom.H2, atom.H3, atom.H4, atom.Ul, atom.Ol, atom.Pre, atom.Table, atom.Blockquote:
+			case atom.Title, atom.P, atom.Div, atom.Section, atom.Article, atom.H1, atom.H2, atom.H3, atom.H4, atom.Ul, atom.Ol, atom.Pre, atom.Table, atom.Blockquote:
 				b.WriteString("\n\n")
 			case atom.Br, atom.Li, atom.Tr:
 				b.WriteString("\n")
@@ -135,5 +135,5 @@ func readPDF(ctx context.Context, path string) (Text, error) {
 	if strings.TrimSpace(body) == "" {
 		return Text{}, batos.Errorf(batos.Invalid, "%s holds no text: it may be pictures of pages", path)
 	}
-	return Text{Body: body, Kind: "pdf", Language: DefaultLanguage}, nil
+	return Text{Body: body, Kind: "pdf"}, nil
 }

@@ -262,7 +262,7 @@ func bm25(tx *image.Tx, t Trees, c content, q Query, allowed map[batos.OID]bool,
 		idf float64
 	}
 	var open []*cursor
-	terms, err := queryTerms(q.Language, q.Text)
+	terms, err := Terms(q.Language, q.Text)
 	if err != nil {
 		return nil, err
 	}

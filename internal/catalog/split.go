@@ -45,14 +45,26 @@ func Split(chunker, text string, like Similarity) ([]string, error) {
 // Sentences splits text by Unicode's rules (UAX 29). Blank lines end a sentence
 // too.
 func Sentences(text string) []string {
+	out := sentences(text)
+	for i, s := range out {
+		out[i] = strings.TrimSpace(s)
+	}
+	return out
+}
+
+// sentences are pieces of text with what stands between them: joined they are
+// the text, but for blanks at its beginning.
+func sentences(text string) []string {
 	var out []string
-	for _, paragraph := range strings.Split(text, "\n\n") {
-		state := -1
-		for len(paragraph) > 0 {
+	for _, paragraph := range strings.SplitAfter(text, "\n\n") {
+		for state := -1; len(paragraph) > 0; {
 			var s string
 			s, paragraph, state = uniseg.FirstSentenceInString(paragraph, state)
-			if s = strings.TrimSpace(s); s != "" {
+			switch {
+			case strings.TrimSpace(s) != "":
 				out = append(out, s)
+			case len(out) > 0:
+				out[len(out)-1] += s
 			}
 		}
 	}
@@ -165,44 +177,46 @@ func recursive(text string, at []func(string) []string) []string {
 const breakPercentile = 0.05
 
 func semantic(text string, like Similarity) ([]string, error) {
-	sentences := Sentences(text)
-	if len(sentences) < 2 {
-		return sentences, nil
+	pieces := sentences(text)
+	if len(pieces) == 0 {
+		return nil, nil
 	}
 	if Tokens(text) <= chunkLeast { // one chunk says it all
-		return []string{strings.Join(sentences, " ")}, nil
+		return []string{strings.TrimSpace(text)}, nil
 	}
-	if like == nil {
-		like = Lexical
+	breaks := map[int]bool{}
+	if len(pieces) > 1 {
+		if like == nil {
+			like = Lexical
+		}
+		alike, err := like(Sentences(text))
+		if err != nil {
+			return nil, err
+		}
+		if len(alike) != len(pieces)-1 {
+			return nil, batos.Errorf(batos.Invalid, "%d similarities were given for %d sentences", len(alike), len(pieces))
+		}
+		breaks = leastAlike(alike)
 	}
-	alike, err := like(sentences)
-	if err != nil {
-		return nil, err
-	}
-	if len(alike) != len(sentences)-1 {
-		return nil, batos.Errorf(batos.Invalid, "%d similarities were given for %d sentences", len(alike), len(sentences))
-	}
-	breaks := leastAlike(alike)
 	var out []string
-	begin, held := 0, Tokens(sentences[0])
-	for i := 1; i < len(sentences); i++ {
-		n := Tokens(sentences[i])
+	add := func(chunk string) {
+		if chunk = strings.TrimSpace(chunk); Tokens(chunk) <= chunkMost {
+			out = append(out, chunk)
+			return
+		}
+		out = append(out, recursive(chunk, borders[1:])...) // one sentence can be too long by itself
+	}
+	begin, held := 0, Tokens(pieces[0])
+	for i := 1; i < len(pieces); i++ {
+		n := Tokens(pieces[i])
 		if breaks[i-1] || held+n > chunkMost {
-			out = append(out, strings.Join(sentences[begin:i], " "))
+			add(strings.Join(pieces[begin:i], ""))
 			begin, held = i, 0
 		}
 		held += n
 	}
-	out = append(out, strings.Join(sentences[begin:], " "))
-	var fit []string
-	for _, c := range out { // one sentence can be too long by itself
-		if Tokens(c) > chunkMost {
-			fit = append(fit, recursive(c, borders[3:])...)
-			continue
-		}
-		fit = append(fit, c)
-	}
-	return fit, nil
+	add(strings.Join(pieces[begin:], ""))
+	return out, nil
 }
 
 // leastAlike marks the places at and below the percentile, at least one. Where

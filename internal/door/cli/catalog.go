@@ -61,34 +61,40 @@ func (a *App) catalogAdd() *cobra.Command {
 			"A long file becomes several documents, PATH, PATH#2 and so on.\n" +
 			"A file that cannot be read is named and passed over. Hidden files and folders are left out.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			files, err := filesAt(args)
-			if err != nil {
-				return err
+			files, left := filesAt(args)
+			if len(files) == 0 && len(left) == 1 {
+				return left[0]
 			}
+			for _, err := range left {
+				a.tellErr("%s", err)
+			}
+			skipped := len(left)
 			show, end := a.Meter("catalog")
 			defer end()
-			added, chunks, skipped := 0, 0, 0
+			added, chunks := 0, 0
 			for i, path := range files {
 				show(wire.CareProgress{Done: int64(i), Total: int64(len(files)), Text: path})
 				text, err := catalog.Read(cmd.Context(), path)
+				if err != nil && len(files)+len(left) == 1 {
+					return err
+				}
 				if err != nil {
 					skipped++
 					a.tellErr("%s", err)
 					continue
 				}
-				lang := text.Language
-				if language != "" {
-					lang = language
-				}
-				var how object.Value = object.None{}
+				var how, lang object.Value = object.None{}, object.None{}
 				if chunker != "" {
 					how = object.Str(chunker)
+				}
+				if language != "" {
+					lang = object.Str(language)
 				}
 				meta := &object.Dict{Entries: []object.Entry{
 					{Key: object.Str("path"), Value: object.Str(path)}, {Key: object.Str("kind"), Value: object.Str(text.Kind)},
 					{Key: object.Str("ending"), Value: object.Str(strings.TrimPrefix(filepath.Ext(path), "."))},
 				}}
-				n, err := a.addParts(cmd.Context(), path, catalog.Parts(text.Body), meta, how, object.Str(lang))
+				n, err := a.addParts(cmd.Context(), path, catalog.Parts(text.Body), meta, how, lang)
 				if batos.CodeOf(err) == batos.Limit {
 					skipped++
 					a.tellErr("%s: %s", path, err)
@@ -101,11 +107,14 @@ func (a *App) catalogAdd() *cobra.Command {
 				chunks += n
 			}
 			end()
+			if added == 0 && skipped > 0 {
+				return batos.Errorf(batos.Invalid, "nothing was added: %d files could not be read", skipped)
+			}
 			return a.done(map[string]int{"documents": added, "chunks": chunks, "skipped": skipped}, "%d documents in %d chunks; %d files passed over", added, chunks, skipped)
 		},
 	}
 	c.Flags().StringVar(&chunker, "chunker", "", "how to cut: "+catalog.Recursive+" or "+catalog.Semantic+" (default: as the catalog's slot says)")
-	c.Flags().StringVar(&language, "language", "", "language of the text: "+strings.Join(catalog.Languages(), ", "))
+	c.Flags().StringVar(&language, "language", "", "language of the text: "+strings.Join(catalog.Languages(), ", ")+" (default: as the catalog's slot says)")
 	return c
 }
 
@@ -143,38 +152,40 @@ func (a *App) removeParts(ctx context.Context, path string, from int) (int, erro
 	}
 }
 
-// filesAt lists the files at paths, in order.
-func filesAt(paths []string) ([]string, error) {
-	var out []string
+// filesAt lists the files at paths, in order, and says what it passes over.
+func filesAt(paths []string) (files []string, left []error) {
+	skip := func(err error) { left = append(left, err) }
 	for _, path := range paths {
 		st, err := os.Stat(path)
 		if err != nil {
-			return nil, batos.Errorf(batos.NotFound, "%s: there is no such file or folder", path)
-		}
-		if !st.IsDir() {
-			out = append(out, filepath.Clean(path))
+			skip(batos.Errorf(batos.NotFound, "%s: there is no such file or folder", path))
 			continue
 		}
-		err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return batos.Errorf(batos.Denied, "%s cannot be read: %w", name, err)
-			}
-			if strings.HasPrefix(d.Name(), ".") && name != path {
+		if !st.IsDir() {
+			files = append(files, filepath.Clean(path))
+			continue
+		}
+		if !strings.HasSuffix(path, string(filepath.Separator)) {
+			path += string(filepath.Separator) // the folder that a link names
+		}
+		_ = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error { // it ends no other way
+			switch {
+			case err != nil:
+				skip(batos.Errorf(batos.Denied, "%s cannot be read: %w", name, err))
+				return fs.SkipDir
+			case strings.HasPrefix(d.Name(), ".") && name != path:
 				if d.IsDir() {
-					return filepath.SkipDir
+					return fs.SkipDir
 				}
-				return nil
-			}
-			if d.Type().IsRegular() {
-				out = append(out, name)
+			case d.Type().IsRegular():
+				files = append(files, filepath.Clean(name))
+			case !d.IsDir():
+				skip(batos.Errorf(batos.Invalid, "%s is a link or no file; name it to add what it leads to", name))
 			}
 			return nil
 		})
-		if err != nil {
-			return nil, err
-		}
 	}
-	return out, nil
+	return files, left
 }
 
 // listed gives the items of a list.
