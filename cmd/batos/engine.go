@@ -5,12 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"batos"
 	"batos/internal/door/cli"
+	"batos/internal/ggml"
 	"batos/internal/mind/llama"
 )
 
@@ -97,8 +97,8 @@ func doctor(app *cli.App) *cobra.Command {
 				app.Line("         %s; %s", r.Library.CPU, r.Library.Features)
 				gpu := false
 				for _, d := range r.Library.Devices {
-					app.Line("device   %s", d)
-					gpu = gpu || !strings.HasPrefix(d, "CPU")
+					app.Line("device   %s, %d of %d MiB free", d, d.Free>>20, d.Total>>20)
+					gpu = gpu || d.Kind != ggml.Processor
 				}
 				if !gpu {
 					app.Line("         no GPU is used: the pinned libraries compute on the processor")
@@ -113,6 +113,11 @@ func doctor(app *cli.App) *cobra.Command {
 			}
 			if r.Plan != "" && server == "" {
 				app.Line("contexts %s", r.Plan)
+			}
+			if r.Memory != nil {
+				for _, line := range r.Memory.Words() {
+					app.Line("plan     %s", line)
+				}
 			}
 			if r.MemoryMiB > 0 {
 				app.Line("memory   about %d MiB needed, %d MiB free", r.MemoryMiB, r.FreeMiB)

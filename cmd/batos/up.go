@@ -45,6 +45,7 @@ type upFlags struct {
 	embedder         string
 	curve            bool
 	threads, context int
+	gpuLayers        int
 	cache            int // MiB
 	verbose, quiet   bool
 	safe             bool
@@ -78,6 +79,7 @@ var local = brain{
 		return func(ctx context.Context, m kernel.Model) (mind.Engine, error) {
 			return llama.Open(ctx, llama.Config{
 				LibDir: f.lib, ModelPath: m.Path, ModelHash: wire.HashText(m.Blob.Hash), Threads: f.threads, Context: f.context,
+				GPULayers: f.gpuLayers,
 			})
 		}
 	},
@@ -107,7 +109,8 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().StringVar(&f.embedder, "embedder", "", "GGUF file of a model that makes vectors for the knowledge catalog, such as all-MiniLM-L6-v2")
 	c.Flags().StringVar(&f.lib, "lib", "", "folder of the engine's libraries ("+llama.LibraryEnv+")")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
-	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192)")
+	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192, less where memory is short)")
+	c.Flags().IntVar(&f.gpuLayers, "gpu-layers", 0, "layers on GPUs (default: as many as fit their free memory; -1: none)")
 	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; Go's collector may take as much again")
 	c.Flags().BoolVar(&f.safe, "safe", false, "run no code of the image: to look at it and repair it")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")

@@ -17,6 +17,8 @@ const tensorOverhead = 336 + 32
 // graphSymbols are the functions of libggml-base.
 type graphSymbols struct {
 	devName, devDescription func(d uintptr) *byte
+	devKind                 func(d uintptr) int32
+	devMemory               func(d uintptr, free, total *uint64)
 	devInit                 func(d uintptr, params uintptr) uintptr
 	devReg                  func(d uintptr) uintptr
 	procAddress             func(reg uintptr, name string) uintptr
@@ -65,6 +67,8 @@ func (s *graphSymbols) table() map[string]any {
 	return map[string]any{
 		"ggml_backend_dev_name":                &s.devName,
 		"ggml_backend_dev_description":         &s.devDescription,
+		"ggml_backend_dev_type":                &s.devKind,
+		"ggml_backend_dev_memory":              &s.devMemory,
 		"ggml_backend_dev_init":                &s.devInit,
 		"ggml_backend_dev_backend_reg":         &s.devReg,
 		"ggml_backend_reg_get_proc_address":    &s.procAddress,

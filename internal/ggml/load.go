@@ -159,17 +159,6 @@ func (l *Library) Dir() string { return l.dir }
 // SystemInfo is the library's own line about the processor features it uses.
 func (l *Library) SystemInfo() string { return strings.TrimSpace(l.c.systemInfo()) }
 
-// Devices names what can compute, the most capable backend first; the CPU is
-// always among them.
-func (l *Library) Devices() []string {
-	var out []string
-	for i := range l.c.devCount() {
-		d := l.c.devGet(i)
-		out = append(out, goString(l.c.base.devName(d))+": "+strings.TrimSpace(goString(l.c.base.devDescription(d))))
-	}
-	return out
-}
-
 // Log gives the library's last warnings and errors, oldest first.
 func (l *Library) Log() []string { return l.log.lines(0) }
 

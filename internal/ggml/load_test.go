@@ -35,7 +35,7 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(t.TempDir()); !errors.Is(err, &batos.Error{Code: batos.Offline}) {
 		t.Errorf("a second folder: %v", err)
 	}
-	if d := lib.Devices(); len(d) == 0 || !strings.HasPrefix(d[len(d)-1], "CPU: ") {
+	if d := lib.Devices(); len(d) == 0 || d[len(d)-1].Name != "CPU" || d[len(d)-1].Kind != Processor || d[len(d)-1].Total <= 0 || d[len(d)-1].Free > d[len(d)-1].Total {
 		t.Errorf("devices: %q", d)
 	}
 	t.Logf("%s; %q", lib.SystemInfo(), lib.Devices())

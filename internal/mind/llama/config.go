@@ -28,7 +28,8 @@ type Config struct {
 	ModelPath string
 	ModelHash string // SHA-256 of the model in hex, if known; "" is computed by Open
 	Threads   int    // 0: one for a small model, else two if there are two cores
-	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192
+	Context   int    // tokens of prompt and answer; 0: what the model was trained for, at most 8192, and less where memory is short
+	GPULayers int    // layers on devices with memory of their own; 0: as many as fit; negative: none
 	Contexts  int    // requests under way at a time; 0: one for a large model, else five
 
 	// Prefixes bounds the bytes of prompt beginnings whose state is kept, such
@@ -84,9 +85,6 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 		c.Contexts = 1
 	}
 	trained := trainedContext(f)
-	if c.Context <= 0 {
-		c.Context = min(defaultContext, trained)
-	}
 	if c.Context > trained {
 		return c, batos.Errorf(batos.Invalid, "a context of %d tokens was asked for, model %s was trained for %d", c.Context, c.ModelPath, trained)
 	}
@@ -95,6 +93,10 @@ func (c Config) complete(f *gguf.File) (Config, error) {
 		if free := availableMemory(); free > 0 {
 			c.Prefixes = min(c.Prefixes, free/8)
 		}
+	}
+	if c.Context <= 0 {
+		c.Context = 0
+		c.Context = planOf(f, c, nil, availableMemory()).Context
 	}
 	if c.Queue <= 0 {
 		c.Queue = defaultQueue

@@ -439,7 +439,7 @@ func (e *Engine) up(ctx context.Context) (*child, error) {
 	e.cfg.Progress(Loading, 0)
 	_, err = c.call(ctx, e.cfg.Grace, call{Op: opOpen, Open: &openArgs{
 		LibDir: e.cfg.LibDir, ModelPath: e.cfg.ModelPath, ModelHash: e.cfg.ModelHash, Prefixes: e.cfg.Prefixes, Threads: e.cfg.Threads, Context: e.cfg.Context,
-		Contexts: e.cfg.Contexts, Parallel: e.cfg.parallel(), EmbedsOnly: e.info.EmbedsOnly,
+		Contexts: e.cfg.Contexts, Parallel: e.cfg.parallel(), GPULayers: e.cfg.GPULayers, EmbedsOnly: e.info.EmbedsOnly,
 	}}, func(r reply) { e.cfg.Progress(Loading, r.Fraction) })
 	if err == nil {
 		err = e.reheat(ctx, c)

@@ -22,30 +22,13 @@ const computeFloor = 32 << 20
 // half-precision vectors for each token, layer and key-value head, and logits
 // and hidden vectors for one chunk; both for each context.
 func memoryOf(f *gguf.File, c Config) memory {
-	arch := f.Text("general.architecture") + "."
-	number := func(key string) float64 {
-		v, _ := f.Get(key)
-		n, _ := v.Uint()
-		return float64(n)
-	}
-	layers, width := number(arch+"block_count"), number(arch+"embedding_length")
-	heads, kv := number(arch+"attention.head_count"), number(arch+"attention.head_count_kv")
-	size := number(arch + "attention.key_length")
-	if size == 0 && heads > 0 {
-		size = width / heads
-	}
-	if kv == 0 {
-		kv = heads
-	}
-	list, _ := f.Get("tokenizer.ggml.tokens")
-	_, vocab := list.Elem()
-	contexts := float64(c.Contexts)
-	caches := contexts * 4 * float64(c.Context) * layers * kv * size
+	s := shapeOf(f)
+	contexts := int64(c.Contexts)
+	caches := times(times(contexts, int64(c.Context)), s.tokenKV)
 	if embedsOnly(f) {
 		caches = 0
 	}
-	working := caches + contexts*4*chunk*(float64(vocab)+8*width)
-	m := memory{working: computeFloor + int64(min(working, 1<<60)), caches: int64(min(caches, 1<<60))}
+	m := memory{working: plus(computeFloor, plus(caches, times(contexts, s.compute))), caches: caches}
 	for _, t := range f.Tensors {
 		m.weights += t.Size
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"batos"
+	"batos/internal/ggml"
 	"batos/internal/gguf"
 )
 
@@ -23,6 +24,7 @@ type Report struct {
 	MemoryMiB int64    // estimate of what the model takes at the context asked for; 0 without a model
 	FreeMiB   int64    // what the system could give; 0 where it does not say
 	Plan      string   // one line: contexts, threads, caches
+	Memory    *Plan    // where the model's parts would lie; nil without a model
 	Advice    []string
 }
 
@@ -99,6 +101,12 @@ func (r *Report) probeModel(cfg Config) error {
 	i := infoOf(f, cfg)
 	r.ModelInfo = fmt.Sprintf("%s: %s, %.1f million weights in %.1f MiB, vocabulary of %d, context %d of %d, profile %s",
 		i.ModelID, i.Architecture, float64(i.Params)/1e6, float64(i.Bytes)/(1<<20), i.VocabSize, cfg.Context, trainedContext(f), i.Profile)
+	var devices []ggml.DeviceInfo
+	if r.Library != nil {
+		devices = r.Library.Devices
+	}
+	plan := planOf(f, cfg, devices, availableMemory())
+	r.Memory = &plan
 	need := memoryOf(f, cfg)
 	r.MemoryMiB = (need.weights + need.working) >> 20
 	r.Plan = fmt.Sprintf("%d of %d tokens, %d threads each, %d compute at a time on %d cores; caches of %d MiB, up to %d MiB of kept prefixes",

@@ -186,7 +186,7 @@ type Library struct {
 	Dir      string
 	Version  string
 	CPU      string // file name of the CPU variant that the library chose
-	Devices  []string
+	Devices  []ggml.DeviceInfo
 	Features string // processor features in use, in the library's words
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"batos"
 	"batos/internal/ggml"
+	"batos/internal/gguf"
 	"batos/internal/mind"
 )
 
@@ -71,7 +72,12 @@ func openSession(a openArgs, progress func(float64)) (*session, error) {
 		return nil, err
 	}
 	progress(0.1)
-	m, err := lib.LoadModel(a.ModelPath, ggml.ModelOptions{})
+	f, err := gguf.Open(a.ModelPath)
+	if err != nil {
+		return nil, err
+	}
+	plan := planOf(f, Config{Context: a.Context, Contexts: a.Contexts, Prefixes: a.Prefixes, GPULayers: a.GPULayers}, lib.Devices(), availableMemory())
+	m, err := lib.LoadModel(a.ModelPath, ggml.ModelOptions{GPULayers: plan.Layers})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +91,7 @@ func openSession(a openArgs, progress func(float64)) (*session, error) {
 		adapters: map[string]*hotAdapter{},
 	}
 	s.embedding = newEmbedder(m, a)
-	s.prefixes = newPrefixes(fmt.Sprintf("%s %s, model %s, %d threads", ggml.Version, mappedCPU(), a.ModelHash, a.Threads), a.Prefixes)
+	s.prefixes = newPrefixes(whoComputes(a, plan), a.Prefixes)
 	before := lib.Allocated()
 	if !a.EmbedsOnly {
 		for range a.Contexts {
@@ -99,6 +105,16 @@ func openSession(a openArgs, progress func(float64)) (*session, error) {
 	s.work = lib.Allocated() - before
 	s.free = semaphore.NewWeighted(int64(len(s.slots)))
 	return s, nil
+}
+
+// whoComputes names everything that a state of the cache depends on but the
+// adapter and the tokens.
+func whoComputes(a openArgs, p Plan) string {
+	who := fmt.Sprintf("%s %s, model %s, %d threads", ggml.Version, mappedCPU(), a.ModelHash, a.Threads)
+	if p.Layers > 0 {
+		who += fmt.Sprintf(", %d layers on %s", p.Layers, p.Device)
+	}
+	return who
 }
 
 // take waits for a context and puts the adapter in force on it: the idle one

@@ -70,6 +70,7 @@ type openArgs struct {
 	Prefixes           int64 // bytes
 	Threads, Context   int
 	Contexts, Parallel int
+	GPULayers          int
 	EmbedsOnly         bool
 }
 

@@ -67,7 +67,7 @@ func FuzzReply(f *testing.F) {
 		{ID: 1, More: true, Fraction: 0.5, Part: "x"},
 		{ID: 2, Err: &fault{batos.Invalid, "no"}},
 		{ID: 3, Result: &mind.Result{Text: "x", Tokens: []int32{1}, Logprobs: []float32{-1}, Stop: mind.StopEnd}},
-		{ID: 4, Library: &Library{Dir: "/", Devices: []string{"CPU"}}},
+		{ID: 4, Library: &Library{Dir: "/", Devices: []ggml.DeviceInfo{{Name: "CPU", Kind: ggml.Processor, Free: 1, Total: 2}}}},
 	} {
 		var b bytes.Buffer
 		if err := writeFrame(&b, maxReply, r); err != nil {
