@@ -123,6 +123,9 @@ func (k *keeper) object(r *store.Revision) (wants bool, err error) {
 			return false, p.err
 		}
 	}
+	if !codec.MayHoldMethod(r.Data) {
+		return wants, nil
+	}
 	o, err := codec.OutlineOf(r.Data)
 	if err != nil {
 		return false, err

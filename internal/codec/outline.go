@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"bytes"
+
 	"batos"
 	"batos/object"
 )
@@ -61,6 +63,28 @@ func (o *Outline) Next() bool {
 
 // Err tells, after Next was false, what does not fit together.
 func (o *Outline) Err() error { return o.d.end() }
+
+// MayHoldMethod reports whether a method may be among the values in a record:
+// false is certain, without looking at what the bytes mean, and quick. True is
+// worth an [Outline].
+func MayHoldMethod(data []byte) bool {
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(data[at:], ExtMethod)
+		if i < 0 {
+			return false
+		}
+		at += i
+		before := func(n int) byte { // the head of an extension, as extLen reads it
+			if at < n {
+				return 0
+			}
+			return data[at-n]
+		}
+		if t := before(1); t >= 0xd4 && t <= 0xd8 || before(2) == 0xc7 || before(3) == 0xc8 || before(5) == 0xc9 {
+			return true
+		}
+	}
+}
 
 // IsMethod reports whether a value's bytes are those of a method.
 func IsMethod(value []byte) bool {

@@ -23,6 +23,9 @@ func sameOutline(t *testing.T, data []byte, s *object.State) {
 		if _, is := sl.Value.(*object.Method); is != IsMethod(o.Value) {
 			t.Fatalf("%x: slot %q is a method: %v", data, sl.Name, is)
 		}
+		if IsMethod(o.Value) && !MayHoldMethod(data) {
+			t.Fatalf("%x: the method in slot %q is overlooked", data, sl.Name)
+		}
 	}
 	if o.Next() || o.Err() != nil {
 		t.Fatalf("%x: after the last slot: %q, %v", data, o.Name, o.Err())
@@ -56,5 +59,23 @@ func TestOutline(t *testing.T) {
 	}
 	if _, err := OutlineOf(EncodeRoot(Root{Top: 1, Count: 1})); batos.CodeOf(err) != batos.Corrupt {
 		t.Errorf("a tree taken for an object: %v", err)
+	}
+}
+
+// TestMayHoldMethod makes methods of every length of head, and records that hold
+// none.
+func TestMayHoldMethod(t *testing.T) {
+	record := func(v object.Value) []byte {
+		return EncodeState(object.NewState(object.Open, batos.Person, object.Slot{Name: "m", Value: v}))
+	}
+	for _, n := range []int{0, 1, 2, 3, 4, 8, 100, 300, 70_000} {
+		if !MayHoldMethod(record(&object.Method{Source: string(bytes.Repeat([]byte("x"), n))})) {
+			t.Errorf("a method with a source of %d bytes is overlooked", n)
+		}
+	}
+	for _, v := range []object.Value{object.Str("five"), object.NewInt(5), object.Ref(5), object.Counter(5)} {
+		if MayHoldMethod(record(v)) {
+			t.Errorf("%v may hold a method", v)
+		}
 	}
 }
