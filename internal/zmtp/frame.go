@@ -17,6 +17,9 @@ const (
 	flagCommand = 4
 )
 
+// frameOverhead is what stands before a frame's body at most, in bytes.
+const frameOverhead = 9
+
 var errTooLarge = errors.New("a message is larger than this server takes")
 
 type frame struct {
@@ -81,7 +84,7 @@ func writeFrame(w *bufio.Writer, f frame) error {
 	if f.command {
 		flags |= flagCommand
 	}
-	var head [9]byte
+	var head [frameOverhead]byte
 	n := 2
 	if len(f.body) > 255 {
 		head[0] = flags | flagLong

@@ -216,8 +216,10 @@ func (p *Peer) writer() error {
 		case <-p.ctx.Done():
 			return nil
 		case m := <-p.out:
-			if err := p.conn.SetWriteDeadline(time.Now().Add(p.router.o.Write)); err != nil {
-				return err
+			if waiting == 0 || m.size() > w.Available() { // only then is anything written, soon
+				if err := p.conn.SetWriteDeadline(time.Now().Add(p.router.o.Write)); err != nil {
+					return err
+				}
 			}
 			if err := p.writeMessage(w, m); err != nil {
 				return slow(err)
@@ -236,6 +238,14 @@ func (p *Peer) writer() error {
 			waiting = 0
 		}
 	}
+}
+
+// size is what m takes on the wire at most, in bytes.
+func (m outgoing) size() (n int) {
+	for _, b := range m.frames {
+		n += len(b) + frameOverhead + curveOverhead
+	}
+	return n
 }
 
 func slow(err error) error {
