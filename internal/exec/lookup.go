@@ -1,9 +1,45 @@
 package exec
 
 import (
+	"slices"
+
 	"batos"
+	"batos/image"
 	"batos/object"
 )
+
+// SelfWritten is the slot in which an object lists selectors that are written
+// for it alone. What a mission wrote for it under one of them speaks of its own
+// slots, and answers nobody who delegates to it.
+const SelfWritten = "self_written"
+
+// Answering finds what answers a message: the first that delegation comes to,
+// without what was written for another object alone.
+func Answering(tx *image.Tx, recv batos.OID, sel batos.Selector) (object.Value, batos.OID, bool, error) {
+	return answering(tx, tx.Lookup, tx.LookupAfter, recv, sel)
+}
+
+// answering is Answering with other ways to look up.
+func answering(
+	tx *image.Tx, first func(batos.OID, string) (object.Value, batos.OID, bool, error),
+	after func(oid, after batos.OID, name string) (object.Value, batos.OID, bool, error), recv batos.OID, sel batos.Selector,
+) (v object.Value, holder batos.OID, ok bool, err error) {
+	v, holder, ok, err = first(recv, string(sel))
+	for ok && err == nil && holder != recv {
+		m, isMethod := v.(*object.Method)
+		if !isMethod || m.Author != batos.Persona {
+			break
+		}
+		listed, _, lerr := tx.Slot(holder, SelfWritten)
+		l, isList := listed.(*object.List)
+		if lerr != nil || !isList || !slices.Contains(l.Items, object.Value(object.Str(sel))) {
+			err = lerr
+			break
+		}
+		v, holder, ok, err = after(recv, holder, string(sel))
+	}
+	return v, holder, ok, err
+}
 
 // lookup finds what answers to a name through an object, the candidate of a
 // trial included.

@@ -30,7 +30,7 @@ func (x *run) Send(_ *method.Run, recv batos.OID, sel batos.Selector, args starl
 		}
 		return x.misunderstood(recv, sel, args, kwargs)
 	}
-	v, holder, ok, err := x.lookup(recv, string(sel))
+	v, holder, ok, err := answering(x.tx, x.lookup, x.lookupAfter, recv, sel)
 	if err != nil {
 		return nil, err
 	}

@@ -399,3 +399,38 @@ func TestAnExportedObjectsMethodIsDocumented(t *testing.T) {
 		t.Errorf("installed\n%s", src)
 	}
 }
+
+// What the system wrote to show itself speaks of its own slots: an object that
+// inherits from it gets a display of its own.
+func TestADisplayShowsItsReceiver(t *testing.T) {
+	script := &mindtest.Script{Reply: func(_ int, r mind.Request) mindtest.Answer {
+		if strings.Contains(r.Chat[len(r.Chat)-1].Text, "JSON object") || strings.Contains(r.Chat[0].Text, "JSON object") {
+			return mindtest.Answer{Text: `{"purpose": "show", "reads": [], "changes": [], "steps": ["show"]}`}
+		}
+		slot := "motto"
+		if strings.Contains(r.Chat[len(r.Chat)-1].Text, "count") {
+			slot = "count"
+		}
+		return mindtest.Answer{Text: "def display_yourself(self):\n    return {\"view\": \"panel\", \"title\": str(self." + slot + "), \"children\": []}\n"}
+	}}
+	w := awakened(t, setup{script: script})
+	oid := w.new("counter", "genesis_obj", slot("count", num(3)))
+	title := func(target string) string {
+		t.Helper()
+		v, err := w.send(target, "display_yourself")
+		if err != nil {
+			t.Fatalf("%s: %s: %s", target, err.Code, err.Text)
+		}
+		return fieldsOf(v).str("title")
+	}
+	own := title("genesis_obj")
+	if got := title("counter"); got != "3" || own == got {
+		t.Errorf("genesis shows %q, the counter %q", own, got)
+	}
+	if m := w.lastMission(); m.Receiver != oid {
+		t.Errorf("the counter's display was written for %s", m.Receiver)
+	}
+	if again := title("genesis_obj"); again != own {
+		t.Errorf("genesis shows %q now", again)
+	}
+}

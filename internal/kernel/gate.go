@@ -270,7 +270,7 @@ func needsApproval(tx *image.Tx, receiver batos.OID, sel batos.Selector) (bool, 
 	if err != nil || p == object.Open {
 		return false, err
 	}
-	v, _, err := tx.Slot(receiver, "self_written")
+	v, _, err := tx.Slot(receiver, exec.SelfWritten)
 	if err != nil {
 		return false, err
 	}
@@ -332,7 +332,7 @@ func (k *Kernel) primInstall(c *exec.Call) (object.Value, error) {
 	if !d.open() || d.Installed != 0 {
 		return nil, batos.Errorf(batos.Denied, "the mission is over; it can install nothing more")
 	}
-	if _, _, found, err := tx.Lookup(d.Receiver, string(d.Selector)); err != nil {
+	if _, _, found, err := exec.Answering(tx, d.Receiver, d.Selector); err != nil {
 		return nil, err
 	} else if found {
 		return object.NewInt(0), k.supersede(c, d)

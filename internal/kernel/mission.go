@@ -41,7 +41,7 @@ func (k *Kernel) park(ctx context.Context, f *flight, missing *method.NotUnderst
 	booked, pending := false, false
 	before, rec := f.rec, *f.rec
 	err = k.once(ctx, func(tx *image.Tx) error {
-		if _, _, found, err := tx.Lookup(missing.Receiver, string(missing.Selector)); err != nil || found {
+		if _, _, found, err := exec.Answering(tx, missing.Receiver, missing.Selector); err != nil || found {
 			if found { // it was written meanwhile: run again
 				err = batos.Errorf(batos.Conflict, "%s learned %q meanwhile", who, missing.Selector)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/exec"
 	"batos/object"
 )
 
@@ -109,7 +110,7 @@ func (c *conduct) good(key conductKey) bool {
 
 // methodOf is the generated method that answers a message, if one does.
 func methodOf(tx *image.Tx, target batos.OID, sel batos.Selector) (*object.Method, batos.OID) {
-	v, holder, ok, err := tx.Lookup(target, string(sel))
+	v, holder, ok, err := exec.Answering(tx, target, sel)
 	m, is := v.(*object.Method)
 	if err != nil || !ok || !is || m.Author != batos.Persona {
 		return nil, 0

@@ -6,6 +6,7 @@ import (
 	"batos"
 	"batos/image"
 	"batos/internal/codec"
+	"batos/internal/exec"
 	"batos/object"
 )
 
@@ -40,7 +41,7 @@ func (s *samples) due(oid batos.OID, sel batos.Selector) bool {
 // changed, now and then, in the message's own transaction. A sample that
 // cannot be made is left out: it is worth less than the message.
 func (k *Kernel) sample(tx *image.Tx, f *flight, rec *record) {
-	v, holder, ok, err := tx.Lookup(rec.Target, string(rec.Selector))
+	v, holder, ok, err := exec.Answering(tx, rec.Target, rec.Selector)
 	m, isMethod := v.(*object.Method)
 	if err != nil || !ok || !isMethod || m.Author != batos.Persona || !k.samples.due(holder, rec.Selector) {
 		return

@@ -5,6 +5,7 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/internal/exec"
 	"batos/internal/mind"
 	"batos/object"
 )
@@ -122,7 +123,7 @@ func factsOf(tx *image.Tx, receiver batos.OID, sel batos.Selector, args, kwargs 
 					methods = append(methods, slot.Name)
 				}
 			default:
-				if foreign || slot.Name == "self_written" || slot.Name == "doc" {
+				if foreign || slot.Name == exec.SelfWritten || slot.Name == "doc" {
 					continue
 				}
 				slots = append(slots, mind.NamedShape{Name: slot.Name, Shape: mind.ShapeOf(v)})
