@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -181,7 +182,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	defer func() { err = errors.Join(err, trials.Close()) }()
 	config := kernel.Config{
 		Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe,
-		Trainer: trainer(f.lib), ForgeDir: filepath.Join(dir, "forge"),
+		Trainer: trainer(f.lib), ForgeDir: filepath.Join(dir, "forge"), PrefixKey: prefixKey(token),
 	}
 	if f.embedder != "" {
 		e, err := llama.Open(ctx, llama.Config{LibDir: f.lib, ModelPath: f.embedder, Threads: 1})
@@ -335,6 +336,12 @@ func bindBridge(f upFlags, dir string) (net.Listener, *zmtp.KeyPair, error) {
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	return l, key, nil
+}
+
+// prefixKey makes a key of its own of the folder's secret.
+func prefixKey(token string) []byte {
+	h := sha256.Sum256([]byte("kept prefixes of " + token))
+	return h[:]
 }
 
 // owner is what history calls the person whose token may do everything.

@@ -111,7 +111,9 @@ func (k *Kernel) openCore(ctx context.Context) error {
 	if err := k.core.open(ctx, *model); err != nil {
 		k.core.reason = err
 		k.log.Warn("the engine did not start; everything but missions works", "reason", err)
+		return nil
 	}
+	k.restorePrefixes(ctx)
 	return nil
 }
 

@@ -59,6 +59,9 @@ type Config struct {
 	// ForgeDir is the folder of its work.
 	Trainer  Trainer
 	ForgeDir string
+	// PrefixKey is a secret of the image folder's own: what of the engine's
+	// computed states the image keeps is sealed with it. Empty keeps none.
+	PrefixKey []byte
 	// Embedder makes vectors for the knowledge catalog; nil searches text only.
 	Embedder mind.Embedder
 	// Observe is told of everything that ended, if not nil. It must be quick
@@ -169,6 +172,7 @@ func (k *Kernel) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = batos.Errorf(batos.Timeout, "the system did not come to rest in time (%w); what was under way goes on at the next start", ctx.Err())
 	}
+	k.keepPrefixes(ctx)
 	k.tiers.CloseHot(ctx)
 	k.core.close()
 	err = errors.Join(err, k.tiers.Close())

@@ -271,6 +271,7 @@ func (k *Kernel) putInUse(ctx context.Context, p Person, name string, blob objec
 	if _, offline := k.Core(); same && offline == nil {
 		return is, nil
 	}
+	k.keepPrefixes(ctx)
 	k.core.close()
 	return is, k.openCore(ctx)
 }
