@@ -297,7 +297,8 @@ func (k *Kernel) primFindChunks(c *exec.Call) (object.Value, error) {
 }
 
 // primList: list_(after, limit) answers the documents whose id comes after that one,
-// by id: {document, id, chunks, metadata, language, chunker}.
+// by id: {document, id, chunks, metadata, language, chunker, dimensions}; the
+// last is 0 for a document without vectors.
 func (k *Kernel) primList(c *exec.Call) (object.Value, error) {
 	if err := arity(c, 2, 2); err != nil {
 		return nil, err
@@ -332,8 +333,9 @@ func (k *Kernel) primList(c *exec.Call) (object.Value, error) {
 				one.set(name, v)
 			}
 		}
+		dim, _ := st.Slot("dimensions")
 		chunks, _ := st.Slot("chunks")
-		out.Items = append(out.Items, one.int("chunks", int64(len(itemsOf(chunks)))).value())
+		out.Items = append(out.Items, one.int("dimensions", intOf(dim)).int("chunks", int64(len(itemsOf(chunks)))).value())
 	}
 	return out, nil
 }

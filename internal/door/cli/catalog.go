@@ -24,10 +24,10 @@ func (a *App) catalog() *cobra.Command {
 	c := &cobra.Command{
 		Use: "catalog", Short: "The knowledge catalog: documents that are found by what they say", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return batos.Errorf(batos.Invalid, "say what: add, search, list or rm")
+			return batos.Errorf(batos.Invalid, "say what: add, search, list, reindex or rm")
 		},
 	}
-	c.AddCommand(a.catalogAdd(), a.catalogSearch(), a.catalogList(), a.catalogRemove())
+	c.AddCommand(a.catalogAdd(), a.catalogSearch(), a.catalogList(), a.catalogReindex(), a.catalogRemove())
 	return c
 }
 
@@ -276,35 +276,86 @@ func excerpt(s string) []string {
 	return out
 }
 
+// documents lists all documents of the catalog.
+func (a *App) documents(ctx context.Context) (*object.List, error) {
+	const page = 500
+	all := &object.List{}
+	for after := ""; ; {
+		v, err := a.ask(ctx, "list_", object.Str(after), object.NewInt(page))
+		if err != nil {
+			return nil, err
+		}
+		got := listed(v)
+		all.Items = append(all.Items, got...)
+		if len(got) < page {
+			return all, nil
+		}
+		after = text(get(got[len(got)-1], "id"))
+	}
+}
+
 func (a *App) catalogList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the documents", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			const page = 500
-			all := &object.List{}
-			for after := ""; ; {
-				v, err := a.ask(cmd.Context(), "list_", object.Str(after), object.NewInt(page))
-				if err != nil {
-					return err
-				}
-				got := listed(v)
-				all.Items = append(all.Items, got...)
-				if len(got) < page {
-					break
-				}
-				after = text(get(got[len(got)-1], "id"))
+			all, err := a.documents(cmd.Context())
+			if err != nil {
+				return err
 			}
 			if a.json {
 				a.print(wire.Value{Value: all})
 				return nil
 			}
 			for _, d := range all.Items {
-				a.line("%-9s %-60s %4s chunks, %s, %s", refText(get(d, "document")), text(get(d, "id")), text(get(d, "chunks")), text(get(d, "chunker")), text(get(d, "language")))
+				vectors := ""
+				if n := text(get(d, "dimensions")); n != "0" {
+					vectors = ", vectors of " + n
+				}
+				a.line("%-9s %-60s %4s chunks, %s, %s%s", refText(get(d, "document")), text(get(d, "id")), text(get(d, "chunks")), text(get(d, "chunker")), text(get(d, "language")), vectors)
 			}
 			a.line("%s", fmt.Sprintf("%d documents", len(all.Items)))
 			return nil
 		},
 	}
+}
+
+func (a *App) catalogReindex() *cobra.Command {
+	return &cobra.Command{
+		Use: "reindex [DOCUMENT…]", Short: "Index documents anew: after another embedder, or another version of batos",
+		Long: "Index the chunks of documents anew, of all if none is named: with the vectors of the embedder that batos up was given\n" +
+			"and the rules of words of this version. How documents are cut into chunks stays; add them again for that.",
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if len(ids) == 0 {
+				all, err := a.documents(cmd.Context())
+				if err != nil {
+					return err
+				}
+				for _, d := range all.Items {
+					ids = append(ids, text(get(d, "id")))
+				}
+			}
+			show, end := a.Meter("catalog")
+			defer end()
+			chunks := 0
+			for i, id := range ids {
+				show(wire.CareProgress{Done: int64(i), Total: int64(len(ids)), Text: id})
+				v, err := a.ask(cmd.Context(), "reindex_", object.Str(id))
+				if err != nil {
+					return batos.Errorf(batos.CodeOf(err), "%s: %w", id, err)
+				}
+				if _, none := v.(object.None); none {
+					return noDocument(id)
+				}
+				chunks += len(listed(v))
+			}
+			end()
+			return a.done(map[string]int{"documents": len(ids), "chunks": chunks}, "%d documents in %d chunks", len(ids), chunks)
+		},
+	}
+}
+
+func noDocument(id string) error {
+	return batos.Errorf(batos.NotFound, "the catalog has no document %.80q; batos catalog list", id)
 }
 
 func (a *App) catalogRemove() *cobra.Command {
@@ -317,7 +368,7 @@ func (a *App) catalogRemove() *cobra.Command {
 					return err
 				}
 				if n == 0 {
-					return batos.Errorf(batos.NotFound, "the catalog has no document %.80q; batos catalog list", id)
+					return noDocument(id)
 				}
 				if !a.json {
 					a.line("%s is out", id)
