@@ -61,9 +61,13 @@ func (im *Image) Export(ctx context.Context, dir string, at batos.TID) (ExportRe
 
 // Salvage exports what can still be read of a damaged image as it is now, and
 // calls lost for each object, tree and blob that cannot: a tree of which a page
-// is damaged is lost from there on. What it leaves is an export like any other;
+// is damaged is lost from there on. Of an image that was opened with
+// [Options].Salvage it tells first of what was passed over there. What it leaves is an export like any other;
 // an import wants the blobs that its objects refer to.
 func (im *Image) Salvage(ctx context.Context, dir string, lost func(store.Problem)) (ExportReport, error) {
+	for _, p := range im.damage {
+		lost(p)
+	}
 	return im.export(ctx, dir, 0, lost)
 }
 

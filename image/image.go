@@ -28,6 +28,9 @@ type Options struct {
 	// process writes it: each new transaction sees what that one committed.
 	// Commits are refused with code denied.
 	ReadOnly bool
+	// Salvage opens what is left of a damaged image that nobody writes, for
+	// reading only, also without its index: for [Image.Salvage].
+	Salvage bool
 }
 
 const (
@@ -47,6 +50,7 @@ type Image struct {
 	oids     *oids
 	readOnly bool
 	recovery string
+	damage   []store.Problem // what Options.Salvage passed over
 	commits  commits
 	turns    turns
 }
@@ -60,8 +64,9 @@ func Open(ctx context.Context, dir string, o Options) (*Image, error) {
 	if fsys == nil {
 		fsys = vfs.OS()
 	}
+	o.ReadOnly = o.ReadOnly || o.Salvage
 	var im *Image
-	st, err := logstore.Open(ctx, fsys, dir, logstore.Options{ReadOnly: o.ReadOnly, Followed: func(tid batos.TID, oids []batos.OID) {
+	st, err := logstore.Open(ctx, fsys, dir, logstore.Options{ReadOnly: o.ReadOnly, Salvage: o.Salvage, Followed: func(tid batos.TID, oids []batos.OID) {
 		if im != nil { // else nothing is in its cache yet
 			im.cache.followed(tid, oids)
 		}
@@ -70,7 +75,7 @@ func Open(ctx context.Context, dir string, o Options) (*Image, error) {
 		return nil, err
 	}
 	im = over(st, o)
-	im.recovery = st.Recovery().String()
+	im.recovery, im.damage = st.Recovery().String(), st.Recovery().Damage
 	return im, nil
 }
 

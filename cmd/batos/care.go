@@ -52,7 +52,8 @@ func lookAfter(ctx context.Context, app *cli.App, in wire.Care, tell func(wire.C
 		}
 	}
 	var out *wire.CareResult
-	err = withImage(ctx, app, in.Verb != wire.CarePack || in.DryRun, func(im *image.Image) (err error) {
+	reads := in.Verb != wire.CarePack || in.DryRun
+	err = withOpened(ctx, app, image.Options{ReadOnly: reads, Salvage: in.Salvage}, func(im *image.Image) (err error) {
 		out, err = care.Run(ctx, im, in, tell)
 		return err
 	})
@@ -295,7 +296,8 @@ func imageExport(app *cli.App) *cobra.Command {
 		Use: "export FOLDER", Short: "Write the image as text, for reading and for git", Args: cobra.ExactArgs(1),
 		Long: "Write every object as a file of text (methods as they were written), every tree as another, and blobs beside them. A\n" +
 			"folder with an older export is brought up to date. It may run while a server has the image open. With --salvage it goes\n" +
-			"on without what is damaged, and lists that: exit status 4 if anything is lost.",
+			"on without what is damaged, and lists that: exit status 4 if anything is lost. If nobody has the image open, it needs\n" +
+			"neither the index nor every segment.",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if in.Folder, err = filepath.Abs(args[0]); err != nil {
 				return err

@@ -38,7 +38,11 @@ func imageCommands(app *cli.App) *cobra.Command {
 }
 
 // withImage opens the image for one command.
-func withImage(ctx context.Context, app *cli.App, readOnly bool, fn func(*image.Image) error) (err error) {
+func withImage(ctx context.Context, app *cli.App, readOnly bool, fn func(*image.Image) error) error {
+	return withOpened(ctx, app, image.Options{ReadOnly: readOnly}, fn)
+}
+
+func withOpened(ctx context.Context, app *cli.App, o image.Options, fn func(*image.Image) error) (err error) {
 	dir, err := filepath.Abs(app.Image())
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func withImage(ctx context.Context, app *cli.App, readOnly bool, fn func(*image.
 	if there, err := image.Exists(dir); err != nil || !there {
 		return cmp.Or(err, noImage(app))
 	}
-	im, err := image.Open(ctx, dir, image.Options{ReadOnly: readOnly})
+	im, err := image.Open(ctx, dir, o)
 	if err != nil {
 		return err
 	}

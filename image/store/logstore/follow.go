@@ -21,6 +21,9 @@ const followEvery = 10 * time.Millisecond
 
 // follow takes in what was committed since the last time.
 func (s *Store) follow() error {
+	if s.o.Salvage {
+		return nil
+	}
 	s.tail.Lock()
 	defer s.tail.Unlock()
 	for {

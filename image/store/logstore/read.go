@@ -279,6 +279,9 @@ func (s *Store) headAt(r *record, pos uint64, oid batos.OID, buf *[]byte) error 
 	for {
 		seg := s.segs.find(pos)
 		if seg == nil {
+			if s.o.Salvage {
+				return batos.Errorf(batos.Corrupt, "the beginning of the log is missing")
+			}
 			return errClosed
 		}
 		b, err := seg.record(pos, s.seed, buf)

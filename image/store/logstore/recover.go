@@ -26,6 +26,9 @@ type Recovery struct {
 	BlobsRemoved int              // blobs that no commit refers to
 	BlobsMissing []store.BlobHash // committed blobs that have no file
 
+	// Damage is what [Options.Salvage] passed over.
+	Damage []store.Problem
+
 	replayedBytes int64
 }
 
@@ -49,6 +52,9 @@ func (r Recovery) String() string {
 
 // recover opens the files and rebuilds what is known of them.
 func (s *Store) recover(ctx context.Context) error {
+	if s.o.Salvage {
+		return s.salvage(ctx)
+	}
 	loaded, loadErr := loadIndex(s.fsys, s.path(IndexFile)) // before the log, which may grow under a reader
 	if err := s.openSegments(); err != nil {
 		return err

@@ -8,7 +8,7 @@
 // (lineage.go), blobs (blob.go, blobwriter.go, readahead.go, chain.go). Care for
 // an image as it ages: what pack leaves of a segment (packed.go), packing
 // (pack.go, raw.go), the blobs that nobody needs (trash.go), looking for damage
-// (verify.go), backups (backup.go, manifest.go, restore.go), and reading beside
+// (verify.go), what is left after it (salvage.go), backups (backup.go, manifest.go, restore.go), and reading beside
 // the process that writes (follow.go).
 //
 // In the folder of an image it owns
@@ -60,6 +60,10 @@ type Options struct {
 	CheckpointBytes int64            // the index is written after this much log, and twice its own size; 0: 8 MiB
 	MapBytes        int64            // how much of the newest log is mapped for reading, in the system's page cache; 0: 512 MiB, below: nothing
 	ReadOnly        bool             // nothing is written, not even repairs or a lock: see [Store]
+
+	// Salvage opens what is left of a damaged image, for reading only and as it
+	// is now: see Recovery.Damage. No other process may write to it.
+	Salvage bool
 
 	// Followed is told, in a store that is open for reading only, of each
 	// transaction of the writing process before a snapshot shows it, one after
@@ -135,6 +139,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (_ *Store, er
 	if o.MapBytes == 0 {
 		o.MapBytes = 512 << 20
 	}
+	o.ReadOnly = o.ReadOnly || o.Salvage
 	s := &Store{fsys: fsys, dir: dir, o: o, pending: map[batos.OID]pendingRev{}, care: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	defer func() {
