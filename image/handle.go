@@ -207,7 +207,7 @@ func add(oid batos.OID, name string, old object.Value, delta int64) (object.Valu
 		if old == nil {
 			return nil, batos.Errorf(batos.NoSlot, "object %s has no counter %q", oid, name)
 		}
-		return nil, batos.Errorf(batos.Invalid, "slot %q of %s is a %s, not a counter", name, oid, old.Kind())
+		return nil, batos.Errorf(batos.Invalid, "slot %q of %s holds %s, not a counter", name, oid, old.Kind())
 	}
 	sum := int64(c) + delta
 	if (sum > int64(c)) != (delta > 0) && delta != 0 {

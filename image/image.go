@@ -79,18 +79,22 @@ func Open(ctx context.Context, dir string, o Options) (*Image, error) {
 	return im, nil
 }
 
-// Exists reports whether the folder holds an image.
+// Exists reports whether the folder holds an image, or what is left of one that
+// lost its log: [Open] says what is wrong with that.
 func Exists(dir string) (bool, error) {
-	info, err := os.Stat(filepath.Join(dir, logstore.LogDir))
-	switch {
-	case err == nil:
-		return info.IsDir(), nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return false, nil
-	case errors.Is(err, fs.ErrPermission):
-		return false, batos.Errorf(batos.Denied, "look for an image in %s: %w", dir, err)
+	for _, part := range []string{logstore.LogDir, logstore.IndexFile} {
+		info, err := os.Stat(filepath.Join(dir, part))
+		switch {
+		case err == nil && info.IsDir() == (part == logstore.LogDir):
+			return true, nil
+		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		case errors.Is(err, fs.ErrPermission):
+			return false, batos.Errorf(batos.Denied, "look for an image in %s: %w", dir, err)
+		default:
+			return false, err
+		}
 	}
-	return false, err
+	return false, nil
 }
 
 // Holder tells who has the image in a folder open for writing: a process and

@@ -34,7 +34,7 @@ func lookAfter(ctx context.Context, app *cli.App, in wire.Care, tell func(wire.C
 		return nil, err
 	}
 	if !here && app.Getenv("BATOS_TOKEN") == "" {
-		return nil, noImage(app)
+		return nil, app.NoImage()
 	}
 	holder := ""
 	if here {

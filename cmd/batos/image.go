@@ -48,7 +48,7 @@ func withOpened(ctx context.Context, app *cli.App, o image.Options, fn func(*ima
 		return err
 	}
 	if there, err := image.Exists(dir); err != nil || !there {
-		return cmp.Or(err, noImage(app))
+		return cmp.Or(err, app.NoImage())
 	}
 	im, err := image.Open(ctx, dir, o)
 	if err != nil {
@@ -56,10 +56,6 @@ func withOpened(ctx context.Context, app *cli.App, o image.Options, fn func(*ima
 	}
 	defer func() { err = errors.Join(err, im.Close()) }()
 	return fn(im)
-}
-
-func noImage(app *cli.App) error {
-	return batos.Errorf(batos.NotFound, "there is no image in %s", app.Image())
 }
 
 // me is who acts at this terminal.

@@ -79,7 +79,7 @@ func (s *Store) recover(ctx context.Context) error {
 // there is none.
 func (s *Store) openSegments() error {
 	names, err := s.fsys.ReadDir(s.path(LogDir))
-	if err != nil {
+	if err != nil && !(s.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) { // who writes has made it
 		return err
 	}
 	if err := s.removeUnfinished(names); err != nil {

@@ -93,6 +93,14 @@ func (a *App) env(name, or string) string {
 // Image is the image folder that was asked for.
 func (a *App) Image() string { return filepath.Clean(a.image) }
 
+// errNoImage is wrapped by errors of commands that need an image where there is
+// none.
+var errNoImage = errors.New("there is no image in")
+
+// NoImage is the error for that there is no image in the folder that was asked
+// for. Its exit status is that of a server that is missing.
+func (a *App) NoImage() error { return batos.Errorf(batos.NotFound, "%w %s", errNoImage, a.Image()) }
+
 // JSON reports whether --json was given.
 func (a *App) JSON() bool { return a.json }
 
@@ -101,7 +109,7 @@ func (a *App) Fail(err error) int {
 	code := batos.CodeOf(err)
 	exit := 1
 	switch {
-	case errors.Is(err, wire.ErrNoServer):
+	case errors.Is(err, wire.ErrNoServer), errors.Is(err, errNoImage):
 		exit = exitNoServer
 	case code == "" && errors.Is(err, context.Canceled):
 		exit = exitInterrupted
@@ -181,7 +189,7 @@ func (a *App) client() (*wire.Client, error) {
 		var err error
 		token, err = wire.ReadToken(a.Image())
 		if batos.CodeOf(err) == batos.NotFound {
-			return nil, fmt.Errorf("%w: there is no image in %s; start one with: batos up --image %s", wire.ErrNoServer, a.Image(), a.Image())
+			return nil, fmt.Errorf("%w: in %s there is no image that was ever served; start with: batos up --image %s", wire.ErrNoServer, a.Image(), a.Image())
 		}
 		if err != nil {
 			return nil, err
