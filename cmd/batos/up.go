@@ -47,6 +47,9 @@ type upFlags struct {
 	curve            bool
 	threads, context int
 	gpuLayers        int
+	serverAdapters   string
+	parallel         int
+	timeout          time.Duration
 	cache            int // MiB
 	verbose, quiet   bool
 	safe             bool
@@ -113,6 +116,10 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192, less where memory is short)")
 	c.Flags().IntVar(&f.gpuLayers, "gpu-layers", 0, "layers on GPUs (default: as many as fit their free memory; -1: none)")
 	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; Go's collector may take as much again")
+	c.Flags().StringVar(&f.serverAdapters, "server-adapters", "", "let the server at --model, which must serve the image's model, use the image's adapters: the folder, as\n"+
+		"the server sees it, that batos adapter export filled (vLLM, LoRAX), or \"sent\" for servers that read none (Ollama, llama-server)")
+	c.Flags().IntVar(&f.parallel, "parallel", 0, "most requests at a time to the server at --model (default 4)")
+	c.Flags().DurationVar(&f.timeout, "infer-timeout", 0, "most that one request to the server at --model may take, retries included (default 10m)")
 	c.Flags().BoolVar(&f.safe, "safe", false, "run no code of the image: to look at it and repair it")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print only ready and errors")
@@ -132,6 +139,9 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 		}
 	}
 
+	if err := f.checkRemote(); err != nil {
+		return err
+	}
 	model, err := b.source(f)
 	if err != nil {
 		return err
@@ -181,7 +191,7 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, trials.Close()) }()
 	config := kernel.Config{
-		Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe,
+		Image: im, Mind: b.open(f), Model: model, Remote: remote(f.model), RemoteAdapters: f.serverAdapters != "", Profiles: b.profiles, Trial: trials, Release: release, Log: log, Safe: f.safe,
 		Trainer: trainer(f.lib), ForgeDir: filepath.Join(dir, "forge"), PrefixKey: prefixKey(token),
 	}
 	if f.embedder != "" {

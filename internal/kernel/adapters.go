@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"batos"
@@ -172,7 +173,11 @@ func (k *Kernel) ImportFound(ctx context.Context, p Person, f adapter.Found, alp
 // configText is a configuration as an image keeps it.
 func configText(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
 
+// exportedAs is the end of an immutable name, see [ImmutableName].
+var exportedAs = regexp.MustCompile("@[0-9a-f]{12}$")
+
 func adapterName(s string) (string, error) {
+	s = exportedAs.ReplaceAllString(s, "")
 	name := strings.ToUpper(strings.NewReplacer("-", "_", ".", "_", " ", "_").Replace(s))
 	if err := checkName(name); err != nil {
 		return "", batos.Errorf(batos.Invalid, "%s cannot be the name of an adapter: use letters, digits and _, no digit first", quote(s))

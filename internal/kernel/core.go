@@ -16,6 +16,10 @@ type Model struct {
 	ID   string
 	Blob object.Blob
 	Path string // of the blob's file, to be mapped in place
+
+	// AdapterName gives the immutable name of an adapter by its content hash,
+	// see [ImmutableName].
+	AdapterName func(hash string) string
 }
 
 // core is the cognitive core: the engine that serves the image's model and
@@ -108,6 +112,7 @@ func (k *Kernel) openCore(ctx context.Context) error {
 		k.core.reason = fmt.Errorf("the image holds no model; start batos up with --model FILE.gguf")
 		return nil
 	}
+	model.AdapterName = k.immutableName
 	if err := k.core.open(ctx, *model); err != nil {
 		k.core.reason = err
 		k.log.Warn("the engine did not start; everything but missions works", "reason", err)

@@ -42,6 +42,10 @@ type Config struct {
 	// Remote says that Mind asks a server, so that it needs no model in the
 	// image and is given none.
 	Remote bool
+	// RemoteAdapters says that the server's model is the one in the image, so
+	// that the image's adapters may be brought to it; without it a remote mind
+	// answers as its bare model.
+	RemoteAdapters bool
 	// Profiles are the ways to speak to models, by name.
 	Profiles []mind.Profile
 	// Model is imported at the first awakening; nil leaves the image without.

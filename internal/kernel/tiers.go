@@ -27,8 +27,12 @@ func (k *Kernel) newTiers() *memory.Tiers {
 	return memory.New(memory.Config{Open: k.openAdapter, Host: k.host, Weigh: adapter.Weigh, Budgets: k.budgets, Policy: k.choose, Clock: k.clock})
 }
 
-// host is the engine in use if it holds adapters, else nil.
+// host is the engine in use if it holds adapters of the image's model, else
+// nil.
 func (k *Kernel) host() mind.AdapterHost {
+	if k.config.Remote && !k.config.RemoteAdapters {
+		return nil
+	}
 	engine, _, _, err := k.core.use()
 	if err != nil {
 		return nil

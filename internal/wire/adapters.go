@@ -45,6 +45,19 @@ type ImportAdapters struct {
 	Persona string  `json:"persona,omitempty"` // whose work it does
 }
 
+// ExportAdapter is POST /api/v1/adapters/{name}/export: into a folder of the
+// server's machine, in PEFT's form if it came so and GGUF is not set.
+type ExportAdapter struct {
+	Folder string `json:"folder"`
+	GGUF   bool   `json:"gguf,omitempty"`
+}
+
+// ExportedAdapter answers ExportAdapter.
+type ExportedAdapter struct {
+	Adapter Adapter `json:"adapter"`
+	Path    string  `json:"path"`
+}
+
 // ImportedAdapters answers ImportAdapters, one entry for each that was found.
 type ImportedAdapters struct {
 	Imported []ImportedAdapter `json:"imported"`

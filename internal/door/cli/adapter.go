@@ -20,10 +20,10 @@ func (a *App) adapter() *cobra.Command {
 	c := &cobra.Command{
 		Use: "adapter", Short: "LoRA adapters: what makes a persona of the model", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return batos.Errorf(batos.Invalid, "say what: import, list, show, activate or evict")
+			return batos.Errorf(batos.Invalid, "say what: import, export, list, show, activate or evict")
 		},
 	}
-	c.AddCommand(a.adapterImport(), a.adapterList(), a.adapterShow(), a.adapterMove("activate", "hot", "Bring an adapter into the engine"), a.adapterEvict())
+	c.AddCommand(a.adapterImport(), a.adapterExport(), a.adapterList(), a.adapterShow(), a.adapterMove("activate", "hot", "Bring an adapter into the engine"), a.adapterEvict())
 	return c
 }
 
@@ -70,6 +70,34 @@ func (a *App) adapterImport() *cobra.Command {
 	c.Flags().StringVar(&in.Name, "name", "", "what the image calls it (default: the name of its file or folder)")
 	c.Flags().StringVar(&in.Persona, "persona", "", "the persona whose work it does, for the record")
 	c.Flags().Float64Var(&in.Alpha, "alpha", 0, "lora_alpha of a safetensors file that comes without adapter_config.json")
+	return c
+}
+
+func (a *App) adapterExport() *cobra.Command {
+	var in wire.ExportAdapter
+	c := &cobra.Command{
+		Use: "export NAME… --to FOLDER", Short: "Write adapters into a folder, under their immutable names", Args: cobra.MinimumNArgs(1),
+		Long: "Write adapters into a folder, each under its immutable name, name@hash12: as a PEFT folder if it came as one, else as a GGUF file.\n" +
+			"That is what other servers load them from: batos up --model http://… --server-adapters FOLDER.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folder, err := filepath.Abs(in.Folder)
+			if err != nil {
+				return err
+			}
+			for _, name := range args {
+				var out wire.ExportedAdapter
+				if err := a.call(cmd.Context(), http.MethodPost, "/adapters/"+url.PathEscape(name)+"/export", wire.ExportAdapter{Folder: folder, GGUF: in.GGUF}, &out); err != nil {
+					return err
+				}
+				if err := a.done(out, "%s", out.Path); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&in.Folder, "to", ".", "the folder")
+	c.Flags().BoolVar(&in.GGUF, "gguf", false, "as GGUF files, also what came in PEFT's form")
 	return c
 }
 

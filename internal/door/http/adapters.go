@@ -18,6 +18,7 @@ type route func(pattern string, scope access.Scope, fn func(*http.Request) (any,
 func (s *Server) adapterRoutes(handle route) {
 	handle("GET /api/v1/adapters", access.Read, s.adapters)
 	handle("POST /api/v1/adapters", access.Admin, s.importAdapters)
+	handle("POST /api/v1/adapters/{name}/export", access.Admin, s.exportAdapter)
 	handle("POST /api/v1/adapters/{name}/{tier}", access.Admin, s.moveAdapter)
 	handle("GET /api/v1/models", access.Read, s.models)
 	handle("POST /api/v1/models", access.Admin, s.importModel)
@@ -85,6 +86,21 @@ func (s *Server) importAdapters(r *http.Request) (any, error) {
 		out.Imported = append(out.Imported, one)
 	}
 	return out, nil
+}
+
+func (s *Server) exportAdapter(r *http.Request) (any, error) {
+	var in wire.ExportAdapter
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(in.Folder) {
+		return nil, batos.Errorf(batos.Invalid, "folder %.80q must be absolute: it is of the server's machine", in.Folder)
+	}
+	a, path, err := s.config.Kernel.ExportAdapter(r.Context(), r.PathValue("name"), in.Folder, in.GGUF)
+	if err != nil {
+		return nil, err
+	}
+	return wire.ExportedAdapter{Adapter: *adapterOf(a), Path: path}, nil
 }
 
 func (s *Server) moveAdapter(r *http.Request) (any, error) {

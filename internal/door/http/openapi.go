@@ -48,6 +48,7 @@ var operations = []operation{
 	{"GET /api/v1/names", access.Read, "The names of objects.", "", nil, wire.Names{}},
 	{"GET /api/v1/adapters", access.Read, "The adapters of the image and their tiers.", "", nil, wire.Adapters{}},
 	{"POST /api/v1/adapters", access.Admin, "Import adapters from a path of the server's machine.", "", wire.ImportAdapters{}, wire.ImportedAdapters{}},
+	{"POST /api/v1/adapters/{name}/export", access.Admin, "Write an adapter into a folder of the server's machine.", "", wire.ExportAdapter{}, wire.ExportedAdapter{}},
 	{"POST /api/v1/adapters/{name}/{tier}", access.Admin, "Bring an adapter into a tier: hot, warm or cold.", "", nil, wire.Adapter{}},
 	{"GET /api/v1/models", access.Read, "The models of the image.", "", nil, wire.Models{}},
 	{"POST /api/v1/models", access.Admin, "Import a model from a path of the server's machine.", "", wire.ImportModel{}, wire.Model{}},
