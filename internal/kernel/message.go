@@ -35,6 +35,8 @@ type Outcome struct {
 	Value   object.Value // when done
 	Err     *batos.Error // when failed or cancelled
 	Mission batos.OID    // the cycle it waits for, or 0
+
+	Received, Finished time.Time // zero if that is not known, or not yet
 }
 
 // flight is a message that is not final, in this process. Its fields below mu
@@ -150,7 +152,7 @@ func (f *flight) snapshot() Outcome {
 	if f.over {
 		return f.out
 	}
-	o := Outcome{ID: f.id, State: f.state, Mission: f.waits}
+	o := Outcome{ID: f.id, State: f.state, Mission: f.waits, Received: f.received}
 	if f.asking && f.state == batos.Parked {
 		o.Err = batos.Errorf(batos.ApprovalPending, "a person must approve the method first: batos mission show %s, then approve or reject", f.waits)
 	}
@@ -287,7 +289,11 @@ func (k *Kernel) wait(ctx context.Context, f *flight) (Outcome, error) {
 }
 
 func outcomeOf(r *record) Outcome {
-	return Outcome{ID: r.ID, State: r.State, Value: r.Value, Err: r.Err}
+	o := Outcome{ID: r.ID, State: r.State, Value: r.Value, Err: r.Err, Received: r.Received.AsTime()}
+	if r.Finished != 0 {
+		o.Finished = r.Finished.AsTime()
+	}
+	return o
 }
 
 func (k *Kernel) record(ctx context.Context, id batos.MessageID) (rec *record, err error) {

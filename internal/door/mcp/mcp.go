@@ -7,7 +7,7 @@
 // what a client sees is always the image as it is. docs/mcp.md is the guide.
 //
 // Read in this order: [Config] and [Handler]; tools.go, the tools and what a
-// call does; resources.go.
+// call does; tasks.go, calls that take long; resources.go.
 package mcp
 
 import (
@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -29,6 +30,10 @@ type Config struct {
 	Keys    *access.Keyring
 	Release string
 	Log     *slog.Logger
+
+	// TaskAfter is how long a call of a client that takes tasks is waited for
+	// before it becomes one. 0: a second.
+	TaskAfter time.Duration
 }
 
 type door struct{ config Config }
@@ -42,12 +47,20 @@ const maxBody = 16 << 20
 
 // Handler answers MCP over streamable HTTP.
 func Handler(c Config) http.Handler {
+	if c.TaskAfter <= 0 {
+		c.TaskAfter = taskAfter
+	}
 	d := &door{c}
+	can := &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{}}
+	can.AddExtension(tasksExtension, map[string]any{})
 	s := mcp.NewServer(&mcp.Implementation{Name: "batos", Title: "BAT OS", Version: c.Release}, &mcp.ServerOptions{
 		Instructions: instructions,
 		Logger:       c.Log,
-		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{}},
+		Capabilities: can,
 	})
+	if err := d.serveTasks(s); err != nil {
+		panic(err) // the names are no standard methods
+	}
 	s.AddReceivingMiddleware(d.receive)
 	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{
 		Stateless: true, Logger: c.Log, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
@@ -61,7 +74,7 @@ func (d *door) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		case *mcp.ListToolsRequest:
 			return answer(d.listTools(ctx, r))
 		case *mcp.CallToolRequest:
-			return answer(d.call(ctx, r))
+			return d.call(ctx, r)
 		case *mcp.ListResourcesRequest:
 			return answer(d.listResources(ctx, r))
 		case *mcp.ListResourceTemplatesRequest:
@@ -69,7 +82,7 @@ func (d *door) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		case *mcp.ReadResourceRequest:
 			return answer(d.readResource(ctx, r))
 		}
-		return next(ctx, method, req)
+		return next(context.WithValue(ctx, extraKey{}, req.GetExtra()), method, req)
 	}
 }
 

@@ -100,16 +100,16 @@ func (d *door) listTools(ctx context.Context, r *mcp.ListToolsRequest) (*mcp.Lis
 // client allows one.
 func toolName(t kernel.Tool) string { return t.Object + "-" + string(t.Selector) }
 
-func (d *door) call(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+func (d *door) call(ctx context.Context, r *mcp.CallToolRequest) (mcp.Result, error) {
 	who, err := d.caller(r.Extra)
 	if err != nil {
 		return nil, err
 	}
 	switch r.Params.Name {
 	case toolInspect:
-		return d.inspect(ctx, who, r)
+		return d.inspect(ctx, who, r), nil
 	case toolOutcome:
-		return d.outcome(ctx, who, r)
+		return d.outcome(ctx, who, r), nil
 	}
 	var req kernel.Request
 	if r.Params.Name == toolSend {
@@ -124,6 +124,9 @@ func (d *door) call(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolR
 		return failed(err), nil
 	}
 	req.ID = cmpID(req.ID)
+	if takesTasks(r.Params.Meta) {
+		return d.callOrTask(ctx, who.Request(req))
+	}
 	stop := d.progress(ctx, r, req.ID)
 	defer stop()
 	wait, cancel := context.WithTimeout(ctx, callWait)
@@ -210,36 +213,36 @@ func named(v object.Value) ([]object.Slot, error) {
 	return nil, batos.Errorf(batos.Invalid, "arguments come by name, as an object")
 }
 
-func (d *door) inspect(ctx context.Context, who *access.Caller, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+func (d *door) inspect(ctx context.Context, who *access.Caller, r *mcp.CallToolRequest) *mcp.CallToolResult {
 	var in struct{ Target string }
 	err := decode(r.Params.Arguments, &in)
 	if err == nil {
 		err = who.May(access.Read)
 	}
 	if err != nil {
-		return failed(err), nil
+		return failed(err)
 	}
 	found, err := d.config.Kernel.Inspect(ctx, batos.Ref{Name: in.Target}, 0)
 	if err != nil {
-		return failed(err), nil
+		return failed(err)
 	}
-	return structured(view.Object(found), false), nil
+	return structured(view.Object(found), false)
 }
 
-func (d *door) outcome(ctx context.Context, who *access.Caller, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+func (d *door) outcome(ctx context.Context, who *access.Caller, r *mcp.CallToolRequest) *mcp.CallToolResult {
 	var in struct{ ID string }
 	err := decode(r.Params.Arguments, &in)
 	if err == nil {
 		err = who.May(access.Read)
 	}
 	if err != nil {
-		return failed(err), nil
+		return failed(err)
 	}
 	stop := d.progress(ctx, r, batos.MessageID(in.ID))
 	defer stop()
 	wait, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	return told(d.config.Kernel.Wait(wait, batos.MessageID(in.ID))), nil
+	return told(d.config.Kernel.Wait(wait, batos.MessageID(in.ID)))
 }
 
 // told is the result for what became of a message.
