@@ -3,6 +3,7 @@ package image
 import (
 	"io/fs"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -55,6 +56,7 @@ func TestBuiltOnWhatIsNotDurable(t *testing.T) {
 			return err
 		})
 		g.gate = make(chan struct{})
+		var mu sync.Mutex
 		errs := map[string]error{}
 		commit := func(name string, act func(tr *Tree) error) {
 			tx, err := im.Begin(t.Context())
@@ -62,7 +64,9 @@ func TestBuiltOnWhatIsNotDurable(t *testing.T) {
 			must(t, act(tx.Tree(tree)))
 			go func() {
 				_, err := tx.Commit(t.Context())
-				errs[name] = err // the test waits, and reads then
+				mu.Lock()
+				defer mu.Unlock()
+				errs[name] = err
 			}()
 			synctest.Wait()
 		}

@@ -57,6 +57,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		if l, err := DecodeLeaf(b); err == nil {
 			same("leaf", EncodeLeaf(l))
+			l.Own(bytes.Clone(b))
+			same("leaf that owns its text", EncodeLeaf(l))
 			_, _, _ = LeafRefs(l) // must not panic
 		}
 		if p, err := DecodeInner(b); err == nil {
