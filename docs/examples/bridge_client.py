@@ -4,9 +4,12 @@ python3-zmq, python3-msgpack).
 
     batos new counter --slots '{"count": 3}'
     python3 docs/examples/bridge_client.py live_image counter increment_by 4
+
+BATOS_ZMQ is the bridge's address, as for batos up.
 """
 import itertools
 import json
+import os
 import pathlib
 import sys
 
@@ -71,4 +74,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit("usage: bridge_client.py IMAGE TARGET SELECTOR [ARG…]")
     token = pathlib.Path(sys.argv[1], "token").read_text().strip()
-    print(json.dumps(Bridge(token).send(sys.argv[2], sys.argv[3], *map(argument, sys.argv[4:]))))
+    bridge = Bridge(token, os.environ.get("BATOS_ZMQ", "tcp://127.0.0.1:5555"))
+    print(json.dumps(bridge.send(sys.argv[2], sys.argv[3], *map(argument, sys.argv[4:]))))

@@ -61,7 +61,8 @@ func (a *App) Root() *cobra.Command {
 	p.BoolVar(&a.json, "json", false, "print JSON")
 	p.StringVar(&a.image, "image", a.env("BATOS_IMAGE", "live_image"), "image folder (BATOS_IMAGE)")
 	p.StringVar(&a.server, "server", a.env("BATOS_SERVER", wire.DefaultServer), "server to talk to (BATOS_SERVER)")
-	root.AddCommand(a.send(), a.new(), a.set(), a.def(), a.inspect(), a.log(), a.diff(), a.undo(), a.eval(), a.mission(), a.codex(), a.status(), a.token(), a.adapter(), a.catalog(), a.repl())
+	root.AddCommand(a.completesTarget(a.send(), true), a.new(), a.completesTarget(a.set(), true), a.completesTarget(a.def(), false),
+		a.completesTarget(a.inspect(), false), a.completesTarget(a.log(), false), a.diff(), a.undo(), a.eval(), a.mission(), a.codex(), a.status(), a.token(), a.adapter(), a.catalog(), a.repl())
 	return root
 }
 

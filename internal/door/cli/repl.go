@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +54,7 @@ const replHelp = `An expression is evaluated with self bound to an object:
     self.count * 2
 A line that begins with a dot sends self a message, and waits through a mission; one that names an object sends it to that:
     .increment_by 4
-    counter.increment_by 4
+    counter.increment_by 4      or counter.increment_by(4)
     :self counter     what self is from now on
     :look             show self
     :names            names of objects
@@ -152,6 +155,8 @@ func (r *repl) do(ctx context.Context, line string) error {
 		return nil
 	case strings.HasPrefix(line, ":"):
 		return r.command(ctx, strings.Fields(line[1:]))
+	case line == "?" || line == "help" || line == "quit" || line == "exit":
+		return r.command(ctx, []string{line})
 	}
 	if target, selector, args, ok := r.message(ctx, line); ok {
 		return r.send(ctx, target, selector, args)
@@ -164,9 +169,34 @@ func (r *repl) do(ctx context.Context, line string) error {
 	return nil
 }
 
+// callForm is a message as an expression has it.
+var callForm = regexp.MustCompile(`^([A-Za-z_0-9.]*)\.([A-Za-z_][A-Za-z_0-9]*)\((.*)\)$`)
+
+// called reads a line as NAME.SELECTOR(ARG, …), if NAME is an object and each
+// ARG is JSON; all else is an expression.
+func (r *repl) called(ctx context.Context, line string) (target, selector string, args []string, ok bool) {
+	m := callForm.FindStringSubmatch(line)
+	if m == nil || m[1] == "self" {
+		return "", "", nil, false
+	}
+	if strings.TrimSpace(m[3]) != "" {
+		args = split(m[3], ',')
+	}
+	for i, a := range args {
+		if args[i] = strings.TrimSpace(a); !json.Valid([]byte(a)) {
+			return "", "", nil, false
+		}
+	}
+	target = cmp.Or(m[1], r.self)
+	return target, m[2], args, r.exists(ctx, target)
+}
+
 // message reads a line as a message: .SELECTOR ARG… or NAME.SELECTOR ARG…, if
 // NAME is an object.
 func (r *repl) message(ctx context.Context, line string) (target, selector string, args []string, ok bool) {
+	if target, selector, args, ok = r.called(ctx, line); ok {
+		return target, selector, args, true
+	}
 	words := strings.Fields(line)
 	head := words[0]
 	if strings.ContainsAny(head, "()[]{}=+*/\"'") {
@@ -189,8 +219,11 @@ func (r *repl) message(ctx context.Context, line string) (target, selector strin
 	return target, selector, arguments(rest), true
 }
 
-// arguments splits a line at blanks that stand in no brackets or quotes.
-func arguments(s string) []string {
+// arguments splits a line at blanks.
+func arguments(s string) []string { return split(s, ' ') }
+
+// split cuts a line at separators that stand in no brackets or quotes.
+func split(s string, at rune) []string {
 	var out []string
 	depth, begin := 0, -1
 	quoted, escaped := false, false
@@ -207,7 +240,7 @@ func arguments(s string) []string {
 			depth++
 		case c == ']' || c == '}':
 			depth--
-		case c == ' ' && depth <= 0:
+		case c == at && depth <= 0:
 			if begin >= 0 {
 				out = append(out, s[begin:i])
 			}
@@ -325,11 +358,8 @@ func (r *repl) complete(ctx context.Context, line string, pos int) (string, int,
 		if err != nil {
 			return "", 0, false
 		}
-		for _, s := range o.Slots {
-			fit = append(fit, word[:at+1]+s.Name)
-		}
-		for _, m := range o.Methods {
-			fit = append(fit, word[:at+1]+m.Selector)
+		for _, name := range slotNames(o) {
+			fit = append(fit, word[:at+1]+name)
 		}
 	} else {
 		names, err := r.names(ctx)
