@@ -74,9 +74,11 @@ type Memory struct{ Bytes []byte }
 
 // Memory from manyBytes on is asked for in large pages: they are given, and
 // found at places far apart, much quicker.
+// What is left of the last one is wasted, which is too much to waste of very many.
 const (
-	manyBytes = 1 << 20
-	hugePage  = 2 << 20
+	manyBytes     = 1 << 20
+	veryManyBytes = 64 << 20
+	hugePage      = 2 << 20
 )
 
 // NewMemory gives n bytes. They cost nothing until they are used.
@@ -93,7 +95,11 @@ func NewMemory(n int) *Memory {
 	if n >= manyBytes {
 		at := -int(reflect.ValueOf(b).Pointer()) & (hugePage - 1)
 		m.Bytes = b[at : at+n]
-		adviseHuge(b[at : at+(n+hugePage-1)&^(hugePage-1)])
+		huge := n
+		if n < veryManyBytes {
+			huge += hugePage - 1
+		}
+		adviseHuge(b[at : at+huge&^(hugePage-1)])
 	}
 	runtime.AddCleanup(m, unmap, b)
 	return m

@@ -329,7 +329,11 @@ type storedPage struct {
 func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint32) error {
 	list := make([]storedPage, 0, len(directory)/directoryEntry)
 	off, last := int64(indexHeader), -1
-	x.reserve(len(directory)/directoryEntry*5/4 + 1) // with room to grow
+	n := max(len(directory)/directoryEntry, 1)
+	if n < manyPages {
+		n += n/4 + 1 // with room to grow
+	}
+	x.reserve(n)
 	for ; len(directory) > 0; directory = directory[directoryEntry:] {
 		number, used := int(le.Uint32(directory)), int(le.Uint32(directory[4:]))
 		if number <= last || number >= denseOIDs>>pageBits || used == 0 || used > pageLen || off+int64(used*entrySize) > end {

@@ -412,6 +412,7 @@ func (p *packing) rewrite(ctx context.Context, seg *segment, plan *plan) (smalle
 	if err := s.segs.replace(fresh).f.Close(); err != nil {
 		return 0, err
 	}
+	s.mapSegments()
 	return was - fresh.packed.size, nil
 }
 

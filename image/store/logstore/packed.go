@@ -46,6 +46,7 @@ const (
 	packedTrailer = 64
 	fenceSize     = 16
 	fenceEvery    = 2 << 10
+	packedGuess   = fenceEvery + 512 // is read to get a record at once
 	trailerMagic  = "BATOSEND"
 	isTransaction = 1 << 31
 )
@@ -188,15 +189,16 @@ func (p *packed) fence(pos uint64) int64 {
 	return p.fences[i-1].off
 }
 
-// record gives the bytes of the record at pos in memory of their own.
-func (p *packed) record(f vfs.File, pos uint64, seed uint32) ([]byte, error) {
+// record gives the bytes of the record at pos, in memory of the caller's if buf
+// is not nil and else in some of their own. They are read from f.
+func (p *packed) record(f io.ReaderAt, pos uint64, seed uint32, buf *[]byte) ([]byte, error) {
 	guess := guesses.Get().(*[readGuess]byte)
 	defer guesses.Put(guess)
 	off, b := p.fence(pos), guess[:0]
 	start := off // of b
 	for off < p.items {
 		if off+itemHeader > start+int64(len(b)) {
-			n, err := f.ReadAt(guess[:min(readGuess, p.items-off)], off)
+			n, err := f.ReadAt(guess[:min(packedGuess, p.items-off)], off)
 			if err != nil && !errors.Is(err, io.EOF) {
 				return nil, err
 			}
@@ -211,15 +213,15 @@ func (p *packed) record(f vfs.File, pos uint64, seed uint32) ([]byte, error) {
 		case it.pos > pos || it.pos == pos && it.transaction:
 			return nil, errGone
 		case it.pos == pos:
-			out := make([]byte, it.length)
+			if off+int64(it.length) > p.items {
+				return nil, errBad
+			}
+			out := room(buf, it.length)
 			n := 0
 			if off < start+int64(len(b)) {
 				n = copy(out, b[off-start:])
 			}
 			if n < len(out) {
-				if off+int64(it.length) > p.items {
-					return nil, errBad
-				}
 				if _, err := f.ReadAt(out[n:], off+int64(n)); err != nil {
 					return nil, err
 				}

@@ -51,7 +51,7 @@ func (s *segment) offset(pos uint64) int64 {
 // if it cannot be there.
 func (s *segment) record(pos uint64, seed uint32, buf *[]byte) ([]byte, error) {
 	if s.packed != nil {
-		return s.packed.record(s.f, pos, seed)
+		return s.packed.record(s, pos, seed, buf)
 	}
 	off := int64(pos - s.base)
 	if m := s.mapped.Load(); m != nil {
@@ -60,6 +60,14 @@ func (s *segment) record(pos uint64, seed uint32, buf *[]byte) ([]byte, error) {
 		}
 	}
 	return s.readRecord(off, buf)
+}
+
+// ReadAt reads from the mapping, or else from the file.
+func (s *segment) ReadAt(p []byte, off int64) (int, error) {
+	if m := s.mapped.Load(); m != nil && m.ReadAt(p, off) {
+		return len(p), nil
+	}
+	return s.f.ReadAt(p, off)
 }
 
 // room gives n bytes, of *buf if there is one.
@@ -190,7 +198,7 @@ func (s *segments) mapNewest(limit, segmentBytes int64) {
 	list := s.all()
 	for i, seg := range slices.Backward(list) {
 		m, _ := seg.f.(vfs.Mapper)
-		if m == nil || seg.packed != nil {
+		if m == nil {
 			continue
 		}
 		now := seg.mapped.Load()
@@ -198,7 +206,7 @@ func (s *segments) mapNewest(limit, segmentBytes int64) {
 		switch {
 		case now != nil:
 			size = now.Len()
-		case i == len(list)-1:
+		case i == len(list)-1 && seg.packed == nil:
 			size = max(size, segmentBytes)
 		}
 		if limit -= size; limit < 0 || size == 0 {
