@@ -24,12 +24,14 @@ func (f Found) GGUF() bool { return strings.HasSuffix(f.Weights, ".gguf") }
 const (
 	peftConfig  = "adapter_config.json"
 	peftWeights = "adapter_model.safetensors"
+	peftPickled = "adapter_model.bin" // of older releases
 )
 
 // Find lists the adapters at a path: one file, a PEFT folder, or a folder that
 // holds some of either, by name. The configuration of a safetensors file is
 // the JSON file of its name beside it, or its folder's adapter_config.json.
-// Pickled weights are refused: reading them can run other people's code.
+// Pickled weights are found and then refused by [Found.ReadConfig]: reading
+// them can run other people's code.
 func Find(path string) ([]Found, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -42,8 +44,8 @@ func Find(path string) ([]Found, error) {
 		}
 		return []Found{f}, nil
 	}
-	if _, err := os.Stat(filepath.Join(path, peftWeights)); err == nil {
-		return []Found{{Name: filepath.Base(absolute(path)), Weights: filepath.Join(path, peftWeights), Config: existing(filepath.Join(path, peftConfig))}}, nil
+	if f, ok := peftFolder(absolute(path)); ok {
+		return []Found{f}, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -53,8 +55,8 @@ func Find(path string) ([]Found, error) {
 	for _, e := range entries {
 		name := filepath.Join(path, e.Name())
 		if st, err := os.Stat(name); err == nil && st.IsDir() {
-			if _, err := os.Stat(filepath.Join(name, peftWeights)); err == nil {
-				out = append(out, Found{Name: e.Name(), Weights: filepath.Join(name, peftWeights), Config: existing(filepath.Join(name, peftConfig))})
+			if f, ok := peftFolder(name); ok {
+				out = append(out, f)
 			}
 			continue
 		}
@@ -64,6 +66,15 @@ func Find(path string) ([]Found, error) {
 	}
 	slices.SortFunc(out, func(a, b Found) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+func peftFolder(path string) (Found, bool) {
+	for _, weights := range []string{peftWeights, peftPickled} {
+		if w := existing(filepath.Join(path, weights)); w != "" {
+			return Found{Name: filepath.Base(path), Weights: w, Config: existing(filepath.Join(path, peftConfig))}, true
+		}
+	}
+	return Found{}, false
 }
 
 func absolute(path string) string {
@@ -129,6 +140,8 @@ func (f Found) ReadConfig(alpha float64) ([]byte, error) {
 	switch {
 	case f.GGUF():
 		return nil, nil
+	case filepath.Ext(f.Weights) == ".bin":
+		return nil, refuse("%s is pickled, which can run code when it is read; save the adapter as safetensors (save_pretrained does that)", f.Weights)
 	case f.Config != "":
 		return os.ReadFile(f.Config)
 	case alpha > 0:

@@ -273,6 +273,7 @@ func (k *Kernel) putInUse(ctx context.Context, p Person, name string, blob objec
 	}
 	k.keepPrefixes(ctx)
 	k.core.close()
+	k.tiers.CloseHot(ctx)
 	return is, k.openCore(ctx)
 }
 
