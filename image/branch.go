@@ -97,8 +97,9 @@ func (b *Branch) Changes() ([]Change, error) {
 // Merge commits what the branch has changed as one transaction of the image,
 // with the validation of any other ([Tx.Commit]): what its updates read must
 // still be so, other changes that were committed since are kept, and counters
-// add up. After success the branch is over; after an error, such as a
-// conflict, it is as before.
+// add up. What the branch set without looking stays as the branch has it. After
+// success the branch is over; after an error, such as a conflict, it is as
+// before.
 func (b *Branch) Merge(ctx context.Context, m Meta) (batos.TID, error) {
 	if err := b.usable(); err != nil {
 		return 0, err

@@ -169,7 +169,9 @@ func (im *Image) Begin(ctx context.Context) (*Tx, error) {
 }
 
 // BeginAt starts a transaction that sees the image as it was right after tid
-// and can only read. A tid that was packed away is an error with code packed.
+// and can only read; for a moment in time, tid is [batos.TIDAt] of it. Before
+// the first commit the image is empty. A tid that was packed away is an error
+// with code packed, here or when what is gone is read.
 func (im *Image) BeginAt(ctx context.Context, tid batos.TID) (*Tx, error) {
 	if tid >= im.store.LastTID() {
 		// The newest snapshot may be newer than tid only if tid is newer than

@@ -7,7 +7,8 @@ import (
 )
 
 // Meta says on whose word a transaction was made. It is kept with the
-// transaction for as long as that is.
+// transaction for as long as that is. Without one the author is the least there
+// is: imported, of no name.
 type Meta struct {
 	Author     batos.Authority
 	AuthorName string          // a person's name, a persona's, "genesis 0.1.0"
