@@ -115,7 +115,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192, less where memory is short)")
 	c.Flags().IntVar(&f.gpuLayers, "gpu-layers", 0, "layers on GPUs (default: as many as fit their free memory; -1: none)")
-	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; Go's collector may take as much again")
+	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; when it is full the process takes four times as much")
 	c.Flags().StringVar(&f.serverAdapters, "server-adapters", "", "let the server at --model, which must serve the image's model, use the image's adapters: the folder, as\n"+
 		"the server sees it, that batos adapter export filled (vLLM, LoRAX), or \"sent\" for servers that read none (Ollama, llama-server)")
 	c.Flags().IntVar(&f.parallel, "parallel", 0, "most requests at a time to the server at --model (default 4)")

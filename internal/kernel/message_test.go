@@ -131,3 +131,49 @@ func TestARetainedMessageThatOnlyReadIsNotKeptForEver(t *testing.T) {
 		t.Errorf("%d messages that were answered go on after a restart", n)
 	}
 }
+
+// Whoever waits by Then is called in the order of the line, and also by a
+// kernel that stops while the line does not move.
+func TestThenIsCalledWhenAMessageEnds(t *testing.T) {
+	w := awakened(t, setup{offline: true})
+	oid := w.new("counter", "", slot("count", num(0)))
+	w.def("counter", addSource)
+	ends := make(chan Outcome, 8)
+	hand := func() Handed {
+		t.Helper()
+		h, err := w.k.Hand(context.Background(), request("counter", "add", num(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Then(func(o Outcome) { ends <- o })
+		return h
+	}
+	leave := w.hold(oid)
+	var last Handed
+	for range 3 {
+		last = hand()
+	}
+	if len(ends) != 0 {
+		t.Fatal("a message ended before its turn")
+	}
+	leave()
+	for want := int64(1); want <= 3; want++ {
+		if o := <-ends; o.Err != nil || !object.Equal(o.Value, num(want)) {
+			t.Errorf("%+v, want %d", o, want)
+		}
+	}
+	last.Then(func(o Outcome) { ends <- o }) // it is over
+	if o := <-ends; !object.Equal(o.Value, num(3)) {
+		t.Errorf("%+v", o)
+	}
+
+	leave = w.hold(oid)
+	defer leave()
+	hand()
+	if err := w.k.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if o := <-ends; o.Err == nil || o.Err.Code != batos.Busy {
+		t.Errorf("after the stop: %+v", o)
+	}
+}
