@@ -254,7 +254,7 @@ func (w *soaker) setAndUndo(ctx context.Context) error {
 	if err := w.client.Do(ctx, http.MethodPut, fmt.Sprintf("/objects/thing%d/slots/note", w.n), wire.Set{Value: wire.Value{Value: object.NewInt(w.rng.Int64N(1e6))}}, &c); err != nil {
 		return err
 	}
-	return w.client.Do(ctx, http.MethodPost, "/undo", wire.Undo{TID: c.TID}, nil)
+	return w.client.Do(ctx, http.MethodPost, "/undo", wire.Undo(c), nil)
 }
 
 // mission has a method written, and takes it and what it did back.
