@@ -1,6 +1,8 @@
 package ggml
 
 import (
+	"strings"
+
 	"math"
 	"os"
 	"runtime"
@@ -45,7 +47,7 @@ func (l *Library) LoadModel(path string, o ModelOptions) (*Model, error) {
 	var ptr uintptr
 	words := l.quietly(func() { ptr = l.c.modelLoad(path, p) })
 	if ptr == 0 {
-		return nil, batos.Errorf(batos.Invalid, "model file %s cannot be loaded%s", path, said(words))
+		return nil, batos.Errorf(unloaded(words), "model file %s cannot be loaded%s", path, said(words))
 	}
 	m := &Model{lib: l, p: ptr, vocab: l.c.modelVocab(ptr)}
 	m.nVocab = int(l.c.vocabTokens(m.vocab))
@@ -53,6 +55,17 @@ func (l *Library) LoadModel(path string, o ModelOptions) (*Model, error) {
 	m.special.eos = Token(l.c.vocabEOS(m.vocab))
 	m.special.eot = Token(l.c.vocabEOT(m.vocab))
 	return m, nil
+}
+
+// unloaded is the code of an error that the library gave these words for: the
+// file was checked before, so it may be memory that there is too little of.
+func unloaded(words string) batos.Code {
+	for _, w := range []string{"bad_alloc", "unable to allocate", "failed to allocate", "out of memory"} {
+		if strings.Contains(words, w) {
+			return batos.Limit
+		}
+	}
+	return batos.Invalid
 }
 
 func checkFile(path string) error {

@@ -164,3 +164,16 @@ func TestQuantize(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Too little memory is no fault of the file.
+func TestWhatCannotBeLoaded(t *testing.T) {
+	for words, want := range map[string]batos.Code{
+		"llama_model_load: error loading model vocabulary: std::bad_alloc": batos.Limit,
+		"alloc_tensor_range: failed to allocate CPU buffer of size 4096":   batos.Limit,
+		"unknown model architecture: 'x'":                                  batos.Invalid,
+	} {
+		if got := unloaded(words); got != want {
+			t.Errorf("%s: %s, want %s", words, got, want)
+		}
+	}
+}
