@@ -115,7 +115,7 @@ func TestRunOrderRefuses(t *testing.T) {
 		code   batos.Code
 		says   string
 	}{
-		"too little memory": {func(o *Order) { o.Memory = 4 << 20; o.Dir = t.TempDir() }, batos.Limit, ""}, // of the process or of a piece of work in it: it dies of either
+		"too little memory": {func(o *Order) { o.Memory = 4 << 20; o.Dir = t.TempDir() }, batos.Limit, "memory"},
 		"no examples":       {func(o *Order) { o.Data = filepath.Join(t.TempDir(), "none") }, batos.NotFound, "none"},
 		"no model":          {func(o *Order) { o.Model = o.Data }, batos.Invalid, "GGUF"},
 		"a broken line":     {func(o *Order) { o.Data = save(t, []byte("{}\n")) }, batos.Invalid, "line 1"},

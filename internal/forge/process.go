@@ -70,6 +70,9 @@ func ServeOrder(in io.Reader, out io.Writer) error {
 	return say.Encode(report{Outcome: &outcome})
 }
 
+// leastMemory is what the engine's libraries take before there is a model.
+const leastMemory = 32 << 20
+
 // confine bounds the process's memory, lets others go first, and offers it to
 // a system that runs out of memory.
 func (o Order) confine() error {
@@ -78,6 +81,9 @@ func (o Order) confine() error {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 15)
 	if o.Memory == 0 {
 		return nil
+	}
+	if o.Memory < leastMemory {
+		return batos.Errorf(batos.Limit, "training: %d MiB of memory are too little; it takes %d at least", o.Memory>>20, leastMemory>>20)
 	}
 	mapped, err := dataMapped()
 	if err != nil {

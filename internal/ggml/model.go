@@ -1,11 +1,10 @@
 package ggml
 
 import (
-	"strings"
-
 	"math"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
