@@ -35,12 +35,14 @@ type seedReading struct {
 	names  *seedNames
 	said   string  // the message in these words
 	weight float64 // how near it is to what was said, 0 to 1
+	form   bool    // its words are other forms of those of the message, no other words
 }
 
 // otherWord is a word that may stand for another.
 type otherWord struct {
 	word   string
 	weight float64
+	form   bool // of the same word
 }
 
 const (
@@ -60,10 +62,11 @@ func (s Seed) readings(t Task) []seedReading {
 	type variant struct {
 		words  []string
 		weight float64
+		form   bool
 	}
 	var variants []variant
 	if len(n.unknown) > 0 {
-		variants = []variant{{words, 1}}
+		variants = []variant{{words, 1, true}}
 		for i, w := range words {
 			if !slices.Contains(n.unknown, w) {
 				continue
@@ -73,7 +76,7 @@ func (s Seed) readings(t Task) []seedReading {
 				for _, o := range s.others(w) {
 					c := slices.Clone(v.words)
 					c[i] = o.word
-					next = append(next, variant{c, v.weight * o.weight})
+					next = append(next, variant{c, v.weight * o.weight, v.form && o.form})
 				}
 			}
 			slices.SortStableFunc(next, func(a, b variant) int { return cmp.Compare(b.weight, a.weight) })
@@ -87,7 +90,7 @@ func (s Seed) readings(t Task) []seedReading {
 			for _, o := range s.others(w) {
 				c := slices.Clone(words)
 				c[i] = o.word
-				variants = append(variants, variant{c, o.weight})
+				variants = append(variants, variant{c, o.weight, o.form})
 			}
 		}
 		slices.SortStableFunc(variants, func(a, b variant) int { return cmp.Compare(b.weight, a.weight) })
@@ -105,7 +108,7 @@ func (s Seed) readings(t Task) []seedReading {
 			continue
 		}
 		seen[names.prompt.Text()] = true
-		out = append(out, seedReading{names, string(other.Selector), v.weight})
+		out = append(out, seedReading{names, string(other.Selector), v.weight, v.form})
 	}
 	return out
 }
@@ -113,21 +116,21 @@ func (s Seed) readings(t Task) []seedReading {
 // others lists the words of the corpus that may stand for w.
 func (s Seed) others(w string) []otherWord {
 	var out []otherWord
-	add := func(word string, weight float64) {
+	add := func(word string, weight float64, form bool) {
 		if word != w && s.lex.words[word] && !slices.ContainsFunc(out, func(o otherWord) bool { return o.word == word }) {
-			out = append(out, otherWord{word, weight})
+			out = append(out, otherWord{word, weight, form})
 		}
 	}
 	forms := baseForms(w)
 	for _, f := range forms {
-		add(f, formWeight)
+		add(f, formWeight, true)
 		if known, ok := s.lex.known(f); ok {
-			add(known, formWeight)
+			add(known, formWeight, true)
 		}
 	}
 	for _, f := range append([]string{w}, forms...) {
 		for i, o := range thesaurus()[f] {
-			add(o, max(0.1, nearWeight-farther*float64(i)))
+			add(o, max(0.1, nearWeight-farther*float64(i)), false)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b otherWord) int { return cmp.Compare(b.weight, a.weight) })
@@ -189,6 +192,7 @@ func (s Seed) readOther(t Task, readings []seedReading, r *Result, unknown bool,
 		sum, best float64
 		ways      int
 		said      string
+		form      bool
 	}
 	found := map[string]candidate{}
 	total := 0.0
@@ -215,7 +219,7 @@ func (s Seed) readOther(t Task, readings []seedReading, r *Result, unknown bool,
 		c := found[source]
 		p := sureness(res.Logprobs) * readings[i].weight
 		if p > c.best {
-			c.best, c.said = p, readings[i].said
+			c.best, c.said, c.form = p, readings[i].said, readings[i].form
 		}
 		c.sum, c.ways = c.sum+p, c.ways+1
 		total += p
@@ -232,7 +236,7 @@ func (s Seed) readOther(t Task, readings []seedReading, r *Result, unknown bool,
 	if best == "" || a.Confidence < otherConfidence {
 		return Answer{}, refusal
 	}
-	if !unknown || a.Confidence < unknownSure {
+	if !unknown || !c.form || a.Confidence < unknownSure {
 		a.Doubt = fmt.Sprintf("the model read %s as %s; it is %.0f %% sure", t.Selector, c.said, 100*a.Confidence)
 	}
 	return a, nil
@@ -240,8 +244,10 @@ func (s Seed) readOther(t Task, readings []seedReading, r *Result, unknown bool,
 
 // Bounds of confidence of a message in other words, set on the development
 // sets. A person looks at what lies above the first, where about half is
-// right; only what was read so because of a word that the model never saw,
-// with the probability of the second, needs none.
+// right; only another form of a word that the model never saw, with the
+// probability of the second, needs none. A word that means the same in one
+// sense may mean the contrary in another: to illuminate is to clear, and to
+// clear a lamp is to put it out.
 const (
 	otherConfidence = 0.45
 	unknownSure     = 0.75
