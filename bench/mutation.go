@@ -200,6 +200,10 @@ func slotsText(slots []object.Slot) string {
 	return strings.Join(parts, " ")
 }
 
+// sureOpinion is the confidence from which a second opinion counts, as the
+// state VALIDATING of genesis has it.
+const sureOpinion = 0.75
+
 // opinions gives what the shipped model would write for a message, if it can
 // be asked and the gate would let it in; else nil for every message.
 func opinions(ctx context.Context) (func(seedmind.Right) *method.Program, func()) {
@@ -221,7 +225,7 @@ func opinions(ctx context.Context) (func(seedmind.Right) *method.Program, func()
 	write := seedmind.ByModel(engine, profile)
 	return func(one seedmind.Right) *method.Program {
 		answer, err := write(ctx, one.Task, nil)
-		if err != nil || gateOf(ctx, one, answer.Source) != "" {
+		if err != nil || answer.Doubt != "" || answer.Confidence < sureOpinion || gateOf(ctx, one, answer.Source) != "" {
 			return nil
 		}
 		program, err := method.Compile(string(one.Task.Selector), answer.Source)

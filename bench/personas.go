@@ -294,7 +294,7 @@ func (m *asking) opinion(w way, number int, e seedmind.Exam, subject proof.Subje
 	t := e.Task
 	t.Slots = mind.Regrouped(t.Slots)
 	a, err := m.ask(w, number+1_000_000, t, nil)
-	if err != nil {
+	if err != nil || a.Doubt != "" || a.Confidence < sureOpinion {
 		return nil
 	}
 	seen, err := m.pass(way{checks: true, second: true}, subject, a.Source)

@@ -192,7 +192,8 @@ func variants(v object.Value, near []int64, texts []object.Value) []object.Value
 			out = append(out, object.Float(m), object.Float(m)+1)
 		}
 	case object.Str:
-		for _, m := range append([]object.Value{object.Str(string(v) + "x"), object.Str("Kilo lima?"), object.Str("anna")}, append(texts, object.Str(""))...) {
+		// A question may be about letters only, capitals, digits, an address.
+		for _, m := range append([]object.Value{object.Str(string(v) + "x"), object.Str("Kilo lima?"), object.Str("anna"), object.Str("42"), object.Str("ANN@EX.ORG")}, append(texts, object.Str(""))...) {
 			if m != object.Value(v) {
 				out = append(out, m)
 			}
