@@ -106,7 +106,7 @@ func (b *Branch) Merge(ctx context.Context, m Meta) (batos.TID, error) {
 	}
 	tx := *b.tx
 	tx.ctx, tx.im, tx.meta = ctx, b.im, m
-	tx.snap = borrowed{b.tx.snap}
+	tx.snap, tx.buf = borrowed{b.tx.snap}, nil // those are the branch's
 	tid, err := tx.Commit(ctx)
 	if err != nil {
 		return 0, err

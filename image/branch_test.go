@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"batos"
+	"batos/internal/vfs"
 	"batos/object"
 )
 
@@ -110,4 +111,43 @@ func TestBranchOfThePast(t *testing.T) {
 		wantSlot(t, tx, oid, "b", i(7))
 		return nil
 	})
+}
+
+// TestAMergeGivesNoBufferBackTwice: what a branch reads into is its own until it
+// is over, and is given back once. Who got it a second time would have it
+// overwritten while it reads.
+func TestAMergeGivesNoBufferBackTwice(t *testing.T) {
+	im, err := Open(t.Context(), "/image", Options{FS: vfs.NewMem(), CacheBytes: 1}) // everything is loaded
+	must(t, err)
+	defer im.Close()
+	oid := create(t, im, slots("a", i(1), "b", i(1)))
+	for _, conflict := range []bool{true, false} {
+		b, err := im.Branch(t.Context(), 0)
+		must(t, err)
+		must(t, b.Update(func(tx *Tx) error {
+			n, err := intSlot(tx, oid, "a")
+			must(t, err)
+			return tx.SetSlot(oid, "b", i(n+5))
+		}))
+		if conflict {
+			update(t, im, func(tx *Tx) error { return tx.SetSlot(oid, "a", i(2)) })
+		}
+		own := b.tx.buf
+		if own == nil {
+			t.Fatal("the branch loaded nothing")
+		}
+		if _, err := b.Merge(t.Context(), Meta{}); (batos.CodeOf(err) == batos.Conflict) != conflict {
+			t.Fatal(err)
+		}
+		times := 0
+		for range 20 {
+			if loadBuffers.Get().(*[]byte) == own {
+				times++
+			}
+		}
+		if conflict && times > 0 || times > 1 {
+			t.Errorf("conflict %v: the branch's buffer was given back %d times", conflict, times)
+		}
+		b.Discard()
+	}
 }
