@@ -178,7 +178,7 @@ func smallAdapter(base *gguf.File, seed uint64) ([]byte, error) {
 	var out bytes.Buffer
 	err := gguf.Write(&out, []gguf.Entry{
 		{Key: "general.type", Value: gguf.OfText("adapter")}, {Key: "general.architecture", Value: gguf.OfText("llama")},
-		{Key: "adapter.type", Value: gguf.OfText("lora")}, {Key: "adapter.lora.alpha", Value: gguf.OfFloat(600)},
+		{Key: "adapter.type", Value: gguf.OfText("lora")}, {Key: "adapter.lora.alpha", Value: gguf.OfFloat(1500)},
 	}, parts)
 	return out.Bytes(), err
 }
