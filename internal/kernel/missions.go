@@ -50,7 +50,17 @@ func (k *Kernel) Missions(ctx context.Context) ([]Mission, error) {
 }
 
 // Mission shows one mission by the OID of its cycle.
-func (k *Kernel) Mission(ctx context.Context, cycle batos.OID) (m Mission, err error) {
+func (k *Kernel) Mission(ctx context.Context, cycle batos.OID) (Mission, error) {
+	m, err := k.mission(ctx, cycle)
+	if batos.CodeOf(err) == batos.NotFound { // whoever waits for it is known a moment before it is durable
+		k.missions.Lock()
+		defer k.missions.Unlock()
+		return k.mission(ctx, cycle)
+	}
+	return m, err
+}
+
+func (k *Kernel) mission(ctx context.Context, cycle batos.OID) (m Mission, err error) {
 	err = k.im.View(ctx, func(tx *image.Tx) error {
 		m, err = missionOf(tx, docketOID(cycle))
 		if batos.CodeOf(err) == batos.NotFound {

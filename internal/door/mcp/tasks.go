@@ -188,10 +188,10 @@ func (d *door) taskCancel(ctx context.Context, _ *mcp.ServerSession, p *taskPara
 	}
 	if o.Mission != 0 && o.Err == nil {
 		m, err := d.config.Kernel.Mission(ctx, o.Mission)
-		if err != nil {
+		if err != nil && batos.CodeOf(err) != batos.NotFound { // not found: it was begun beside another change, and the message runs again
 			return nil, err
 		}
-		if len(m.Waiting) == 1 {
+		if err == nil && len(m.Waiting) == 1 {
 			if err := d.config.Kernel.Cancel(ctx, who.Person(), o.Mission); err != nil && batos.CodeOf(err) != batos.Conflict { // conflict: it was over
 				return nil, err
 			}
