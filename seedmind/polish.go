@@ -1,9 +1,9 @@
 package seedmind
 
 // Polished gives the same source with the core families and the layouts of
-// whole objects in front, as the second part of the training wants it.
+// whole objects in front, as the n-th polish of the training wants it, from 1.
 // longest is the longest example, in tokens.
-func (e *Examples) Polished(p Polish, longest int) *Examples {
+func (e *Examples) Polished(n int, p Polish, longest int) *Examples {
 	gen := *e.gen
 	gen.families = append([]*Family(nil), e.gen.families...)
 	for _, f := range e.gen.c.Core() {
@@ -20,7 +20,7 @@ func (e *Examples) Polished(p Polish, longest int) *Examples {
 			gen.families = append(gen.families, f)
 		}
 	}
-	gen.seed = e.gen.seed + 1
+	gen.seed = e.gen.seed + uint64(n)
 	return &Examples{gen: &gen, tok: e.tok, max: longest}
 }
 

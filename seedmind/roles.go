@@ -54,7 +54,7 @@ func NewRoleExamples(c *Corpus, tok *mind.SeedTokenizer, role Role, seed uint64,
 	gen := NewGenerator(c, seed)
 	gen.grown = true
 	e := Examples{gen: gen, tok: tok, max: longest}
-	return &RoleExamples{Examples: e, role: role, methods: e.Polished(Standard().Polish, longest).gen}
+	return &RoleExamples{Examples: e, role: role, methods: e.Polished(1, Standard().Polish[0], longest).gen}
 }
 
 // Example gives the n-th example. Of methods, some are of those that the model

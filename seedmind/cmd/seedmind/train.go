@@ -75,16 +75,16 @@ func train(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if p := recipe.Polish; p.Steps > 0 {
-		fmt.Printf("polish: %d steps\n", p.Steps)
-		config.Start, config.CheckpointDir = weights, filepath.Join(work, "polish")
+	for i, p := range recipe.Polish {
+		fmt.Printf("%s: %d steps\n", p.Name, p.Steps)
+		config.Start, config.CheckpointDir = weights, filepath.Join(work, p.Name)
 		config.Steps, config.RowTokens, config.HeadTokens = p.Steps, p.RowTokens, p.HeadTokens
 		config.LR, config.FinalLR, config.Warmup = p.LR, p.FinalLR, p.Warmup
 		if err := os.MkdirAll(config.CheckpointDir, 0o755); err != nil {
 			return err
 		}
 		mean = 0
-		if weights, err = forge.Train(ctx, library, config, examples.Polished(p, p.RowTokens), progress); err != nil {
+		if weights, err = forge.Train(ctx, library, config, examples.Polished(i+1, p, p.RowTokens), progress); err != nil {
 			return err
 		}
 	}
@@ -111,14 +111,20 @@ func snapshot(_ context.Context, args []string) error {
 		return err
 	}
 	arch := forgeConfig(recipe, profile.Tokenizer().Size(), 1, "").Arch
-	part := "polish"
-	weights, step, err := forge.Snapshot(filepath.Join(work, part), arch)
-	if batos.CodeOf(err) == batos.NotFound {
-		part = "part one"
-		weights, step, err = forge.Snapshot(work, arch)
-	}
+	part := "part one"
+	weights, step, err := forge.Snapshot(work, arch)
 	if err != nil {
 		return err
+	}
+	for _, p := range recipe.Polish {
+		w, n, err := forge.Snapshot(filepath.Join(work, p.Name), arch)
+		if batos.CodeOf(err) == batos.NotFound {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		part, weights, step = p.Name, w, n
 	}
 	fmt.Printf("%s, step %d\n", part, step)
 	return writeModel(out, c, recipe, tables, profile, weights)
