@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"batos"
 	"batos/image/store"
@@ -21,7 +22,9 @@ import (
 // what is new is copied. One that was packed since is copied anew, also if the
 // backup has all of it: what pack decided for newer segments rests on what it
 // did to older ones, and a log of both kinds could bring a deleted object back.
-// While it runs no pack does.
+// While it runs no pack does. One that fails, on a full disk or because ctx
+// ended, leaves the folder with the backup that it had, and no folder where
+// there was none.
 func (s *Store) Backup(ctx context.Context, dir string) (store.BackupReport, error) {
 	b := &backup{s: s, dir: dir}
 	err := b.run(ctx)
@@ -42,6 +45,13 @@ func (b *backup) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.endCare()
+	if _, err := s.fsys.Stat(b.dir); errors.Is(err, fs.ErrNotExist) {
+		defer func() {
+			if err != nil {
+				b.removeFolder()
+			}
+		}()
+	}
 	for _, d := range []string{b.dir, b.log(), b.blobs()} {
 		if err := makeDir(s.fsys, d); err != nil {
 			return err
@@ -66,6 +76,13 @@ func (b *backup) run(ctx context.Context) (err error) {
 	if err := b.begin(ctx, now); err != nil {
 		return err
 	}
+	had := *b.m
+	had.Segments, had.Blobs = slices.Clone(had.Segments), slices.Clone(had.Blobs)
+	defer func() {
+		if err != nil {
+			b.takeBack(&had)
+		}
+	}()
 	for _, seg := range s.segs.all() {
 		if seg.base >= now.end {
 			break
@@ -254,4 +271,45 @@ func (b *backup) finish() error {
 		return err
 	}
 	return b.m.removeOthers(fsys, b.dir)
+}
+
+// takeBack removes what a backup that failed has copied, so that a full disk is
+// as free as it was. What cannot be removed does no harm: the next backup
+// writes over it. A failure here would hide the one that people must see.
+func (b *backup) takeBack(had *manifest) {
+	fsys := b.s.fsys
+	switch m, err := readManifest(fsys, b.dir); {
+	case errors.Is(err, fs.ErrNotExist) && b.report.First:
+	case err == nil && m.End == had.End && m.LastTID == had.LastTID:
+	default: // what failed came after the new manifest was in its place
+		return
+	}
+	_ = had.removeOthers(fsys, b.dir)
+	for _, p := range had.Segments {
+		f, err := fsys.OpenFile(filepath.Join(b.log(), p.File), os.O_RDWR, 0o600)
+		if err != nil {
+			continue
+		}
+		if size, err := f.Size(); err == nil && size > p.Bytes {
+			_ = f.Truncate(p.Bytes)
+		}
+		_ = f.Close()
+	}
+	names, _ := fsys.ReadDir(b.blobs())
+	for _, name := range names {
+		if !slices.Contains(had.Blobs, strings.TrimSuffix(name, sumsSuffix)) {
+			_ = fsys.Remove(filepath.Join(b.blobs(), name))
+		}
+	}
+}
+
+// removeFolder removes a folder that this backup made and brought nothing into.
+func (b *backup) removeFolder() {
+	fsys := b.s.fsys
+	if _, err := fsys.Stat(filepath.Join(b.dir, manifestFile)); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	for _, name := range []string{b.log(), b.blobs(), filepath.Join(b.dir, manifestFile+".tmp"), filepath.Join(b.dir, backupLock), b.dir} {
+		_ = fsys.Remove(name) // a folder that is not empty stays
+	}
 }

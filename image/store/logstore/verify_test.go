@@ -2,11 +2,16 @@ package logstore_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -293,4 +298,62 @@ func TestBackupRefusals(t *testing.T) {
 	_, err = other.Backup(t.Context(), "/backup")
 	wantCode(t, err, batos.Invalid, "another course")
 	must(t, other.Close())
+}
+
+// TestBackupTakesBackWhatFailed: a backup that fails leaves what was there, on
+// the disk as well.
+func TestBackupTakesBackWhatFailed(t *testing.T) {
+	inside := func(disk vfs.FS) (out []string) {
+		for _, dir := range []string{"/backup", "/backup/log", "/backup/blob"} {
+			names, err := disk.ReadDir(dir)
+			if err != nil {
+				continue
+			}
+			for _, name := range names {
+				content, _ := vfs.ReadFile(disk, filepath.Join(dir, name)) // of a folder there is none
+				if name != "backup.lock" {
+					out = append(out, fmt.Sprintf("%s/%s %x", dir, name, sha256.Sum256(content)))
+				}
+			}
+		}
+		return out
+	}
+	fill := func(s *logstore.Store, oid batos.OID) {
+		w, err := s.NewBlob(t.Context())
+		must(t, err)
+		_, err = w.Write([]byte(strings.Repeat("large ", 1000+int(oid))))
+		must(t, err)
+		h, _, err := w.Seal()
+		must(t, err)
+		_, err = s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: oid, Data: []byte("names it"), Blobs: []store.BlobHash{h}}}})
+		must(t, err)
+	}
+	disk := vfs.NewFaulty(vfs.NewMem())
+	s := open(t, disk, "/image", logstore.Options{})
+	defer s.Close()
+	for round := range 2 { // the first backup, and one that goes on from another
+		fill(s, batos.OID(2*round+1))
+		fill(s, batos.OID(2*round+2))
+		had := inside(disk)
+		for n := 1; ; n++ {
+			disk.Fail(vfs.OpWrite, n, true, syscall.ENOSPC)
+			_, err := s.Backup(t.Context(), "/backup")
+			disk.Heal()
+			if err == nil {
+				if n < 4 {
+					t.Fatalf("only %d writes", n)
+				}
+				break
+			}
+			wantCode(t, err, batos.Limit, "disk is full")
+			if got := inside(disk); !slices.Equal(got, had) {
+				t.Fatalf("after write %d of round %d:\n%s\nwas\n%s", n, round, strings.Join(got, "\n"), strings.Join(had, "\n"))
+			}
+			if _, err := disk.Stat("/backup"); round == 0 && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("the folder is left: %v", err)
+			}
+		}
+		_, err := logstore.Restore(t.Context(), disk, "/backup", fmt.Sprint("/restored", round), 1<<62)
+		must(t, err)
+	}
 }
