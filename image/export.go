@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"batos"
 	"batos/image/store"
@@ -115,6 +116,8 @@ func exportError(err error) error {
 		return batos.Errorf(batos.NotFound, "the folder of an export: %w", err)
 	case errors.Is(err, fs.ErrPermission):
 		return batos.Errorf(batos.Denied, "the folder of an export: %w", err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return batos.Errorf(batos.Limit, "the folder of an export: the disk is full (%w); free some space and try again", err)
 	}
 	return batos.Errorf(batos.Invalid, "the folder of an export: %w", err)
 }

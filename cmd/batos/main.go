@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,9 @@ func run(args []string, b brain) int {
 	app := &cli.App{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
 	root := app.Root()
 	root.AddCommand(up(app, b), imageCommands(app), engine(app), forgeCommands(app), modelCommands(app), doctor(app), version(app))
+	app.CheckUsage(root)
+	root.Version = versionText()
+	root.SetVersionTemplate("batos {{.Version}}\n")
 	root.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,22 +63,29 @@ func run(args []string, b brain) int {
 	return app.Fail(err)
 }
 
+// revision is the commit that the binary was built of, short; "" where the
+// build did not know.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return s.Value[:12]
+			}
+		}
+	}
+	return ""
+}
+
+func versionText() string { return strings.TrimSpace(release + " " + revision()) }
+
 func version(app *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			revision := ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-						revision = s.Value[:12]
-					}
-				}
-			}
 			if app.JSON() {
-				return app.Print(map[string]string{"release": release, "revision": revision})
+				return app.Print(map[string]string{"release": release, "revision": revision()})
 			}
-			fmt.Fprintf(app.Out, "batos %s %s\n", release, revision)
+			app.Line("batos %s", versionText())
 			return nil
 		},
 	}

@@ -2,7 +2,10 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"batos"
@@ -227,7 +230,7 @@ func (k *Kernel) Eval(ctx context.Context, p Person, target batos.Ref, expressio
 	if target == (batos.Ref{}) {
 		target.OID = k.roots.genesis
 	}
-	source, err := evalSource(expression)
+	source, shift, err := method.Snippet(evalName, evalSelector, expression)
 	if err != nil {
 		return nil, err
 	}
@@ -243,13 +246,36 @@ func (k *Kernel) Eval(ctx context.Context, p Person, target batos.Ref, expressio
 		}
 		tx.Abort()
 		if batos.CodeOf(err) != batos.Conflict || try >= conflictRetries {
-			return nil, err
+			return nil, inText(err, shift)
 		}
 	}
 }
 
-// evalSelector names the method that holds a person's expression.
-const evalSelector = "eval_expression"
+// evalSelector names the method that holds a person's expression, evalName
+// what was typed.
+const (
+	evalSelector = "eval_expression"
+	evalName     = "expression"
+)
+
+var evalPosition = regexp.MustCompile(`\b` + evalSelector + `:(\d+):(\d+)`)
+
+// inText moves the positions of an error from the method that was made of an
+// expression into what was typed.
+func inText(err error, shift func(line, col int) (int, int)) error {
+	var e *batos.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	text := evalPosition.ReplaceAllStringFunc(e.Text, func(at string) string {
+		m := evalPosition.FindStringSubmatch(at)
+		line, _ := strconv.Atoi(m[1]) // digits, as the pattern has it
+		col, _ := strconv.Atoi(m[2])
+		line, col = shift(line, col)
+		return fmt.Sprintf("%s:%d:%d", evalName, line, col)
+	})
+	return &batos.Error{Code: e.Code, Text: text, Err: err}
+}
 
 func (k *Kernel) evalIn(ctx context.Context, tx *image.Tx, p Person, target batos.Ref, source string, args []byte) (object.Value, error) {
 	oid, err := resolve(tx, target)
@@ -293,15 +319,4 @@ func (k *Kernel) evalIn(ctx context.Context, tx *image.Tx, p Person, target bato
 	}
 	k.after(&turn{kernel: k}, outgoing)
 	return out.Value, nil
-}
-
-func evalSource(expression string) (string, error) {
-	e := strings.TrimSpace(expression)
-	if e == "" {
-		return "", batos.Errorf(batos.Invalid, "nothing to evaluate")
-	}
-	if strings.Contains(e, "\n") {
-		return fmt.Sprintf("def %s(self):\n    %s\n", evalSelector, strings.ReplaceAll(e, "\n", "\n    ")), nil
-	}
-	return fmt.Sprintf("def %s(self):\n    return (%s)\n", evalSelector, e), nil
 }

@@ -89,17 +89,36 @@ type Undo struct {
 	TID string `json:"tid"`
 }
 
-// ParseMoment reads a tid or a time; "" is zero, which stands for now.
+// beginning is the earliest moment that can be asked for: nothing was there.
+const beginning = batos.TID(1)
+
+// clockForms are the ways to write a time beside RFC 3339: by the clock of the
+// machine that reads it.
+var clockForms = []string{"2006-01-02 15:04:05.999999", "2006-01-02T15:04:05.999999", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02"}
+
+// ParseMoment reads a tid or a time; "" is zero, which stands for now. Any
+// other text stands for what it says: t and sixteen zeros, or a time before
+// 1970, is before everything. A time without a zone is by this machine's
+// clock, a day is its beginning.
 func ParseMoment(s string) (batos.TID, error) {
 	if s == "" {
 		return 0, nil
 	}
 	if tid, err := batos.ParseTID(s); err == nil {
-		return tid, nil
+		return max(tid, beginning), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
+	for _, form := range clockForms {
+		if err == nil {
+			break
+		}
+		t, err = time.ParseInLocation(form, s, time.Local)
+	}
 	if err != nil {
-		return 0, batos.Errorf(batos.Invalid, "%.60q is neither a tid (t and 16 hex digits) nor a time such as 2026-11-23T01:02:03Z", s)
+		return 0, batos.Errorf(batos.Invalid, "%.60q is neither a tid (t and 16 hex digits) nor a time such as 2026-11-23T01:02:03Z or \"2026-11-23 01:02\"", s)
+	}
+	if t.Before(time.UnixMicro(int64(beginning))) {
+		return beginning, nil
 	}
 	return batos.TIDAt(t), nil
 }

@@ -26,7 +26,6 @@ import (
 
 // Exit statuses beside those of error codes.
 const (
-	exitUsage       = 2
 	exitNoServer    = 4
 	exitInterrupted = 130
 )
@@ -48,7 +47,6 @@ func (a *App) Root() *cobra.Command {
 		Use:           "batos",
 		Short:         "A living image for language-model agents",
 		SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error { return checkText(c.Flags(), args) }
 	root.SetIn(a.In)
@@ -116,9 +114,6 @@ func (a *App) Fail(err error) int {
 		exit = exitInterrupted
 	case code != "":
 		exit = code.Exit()
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), "arg(s)"):
-		code, exit = batos.Invalid, exitUsage
-		err = fmt.Errorf("%w; see batos --help", err)
 	}
 	if a.json {
 		if code == "" {

@@ -55,6 +55,9 @@ func (a *App) send() *cobra.Command {
 		Example: "  batos send counter increment_by 4\n  batos send --kw unit=cm box resize_to '[3, 4]'",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout <= 0 {
+				return batos.Errorf(batos.Invalid, "--timeout %v: give a time to wait, like 30s; --no-wait does not wait at all", timeout)
+			}
 			m := wire.Send{ID: id, Target: args[0], Selector: args[1], Kwargs: map[string]wire.Value{}}
 			if m.ID == "" {
 				m.ID = string(batos.NewMessageID())
@@ -66,12 +69,12 @@ func (a *App) send() *cobra.Command {
 				}
 				m.Args = append(m.Args, v)
 			}
-			for _, s := range kw {
-				name, s, ok := strings.Cut(s, "=")
+			for _, pair := range kw {
+				name, text, ok := strings.Cut(pair, "=")
 				if !ok || name == "" {
-					return batos.Errorf(batos.Invalid, "--kw %.40q: write NAME=VALUE", s)
+					return batos.Errorf(batos.Invalid, "--kw %.40q: write NAME=VALUE", pair)
 				}
-				v, err := a.value(s)
+				v, err := a.value(text)
 				if err != nil {
 					return err
 				}
@@ -229,7 +232,11 @@ func (a *App) inspect() *cobra.Command {
 			var out wire.Object
 			path := "/objects/" + url.PathEscape(args[0])
 			if at != "" {
-				path += "?at=" + url.QueryEscape(at)
+				m, err := moment(at)
+				if err != nil {
+					return err
+				}
+				path += "?at=" + m
 			}
 			if err := a.call(cmd.Context(), http.MethodGet, path, nil, &out); err != nil {
 				return err
@@ -249,9 +256,11 @@ func (a *App) inspect() *cobra.Command {
 func (a *App) eval() *cobra.Command {
 	var target string
 	c := &cobra.Command{
-		Use:     "eval 'EXPR'",
-		Short:   "Evaluate an expression of the dialect",
-		Example: "  batos eval 'sum([1, 2, 3])'\n  batos eval --self counter 'self.count * 2'",
+		Use:   "eval 'EXPR'",
+		Short: "Evaluate an expression of the dialect",
+		Long: "Evaluate an expression of the dialect, or run statements: assignments, loops, functions, with return for an answer.\n" +
+			"What they change is committed. @FILE and @- read the text.",
+		Example: "  batos eval 'sum([1, 2, 3])'\n  batos eval --self counter 'self.count * 2'\n  batos eval --self counter 'self.count = 0'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := a.argument(args[0])

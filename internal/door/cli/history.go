@@ -27,7 +27,11 @@ func (a *App) log() *cobra.Command {
 				q.Set("target", args[0])
 			}
 			if before != "" {
-				q.Set("before", before)
+				m, err := moment(before)
+				if err != nil {
+					return err
+				}
+				q.Set("before", m)
 			}
 			var out wire.Log
 			if err := a.call(cmd.Context(), http.MethodGet, "/log?"+q.Encode(), nil, &out); err != nil {
@@ -49,6 +53,15 @@ func (a *App) log() *cobra.Command {
 	c.Flags().IntVarP(&limit, "limit", "n", 20, "how many")
 	c.Flags().StringVar(&before, "before", "", "not after a tid or a time")
 	return c
+}
+
+// moment reads a moment here, where the clock is the one that people see.
+func moment(s string) (string, error) {
+	tid, err := wire.ParseMoment(s)
+	if err != nil || s == "" {
+		return "", err
+	}
+	return tid.String(), nil
 }
 
 // namesShown bounds how many objects a line of the log names.
@@ -86,15 +99,20 @@ func (a *App) logEntry(e *wire.LogEntry, one bool) {
 
 func (a *App) diff() *cobra.Command {
 	return &cobra.Command{
-		Use:     "diff FROM [TO]",
-		Short:   "Show what two moments differ in",
-		Long:    "Show what the image right after FROM and right after TO (now) differ in. A moment is a tid or a time.",
-		Example: "  batos diff t00063f2a1b2c3d4e 2026-11-23T12:00:00Z",
+		Use:   "diff FROM [TO]",
+		Short: "Show what two moments differ in",
+		Long: "Show what the image right after FROM and right after TO (now) differ in. A moment is a tid or a time;\n" +
+			"t0000000000000000 is before everything.",
+		Example: "  batos diff t00063f2a1b2c3d4e 2026-11-23T12:00:00Z\n  batos diff '2026-11-23 12:00'",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := url.Values{"from": {args[0]}}
-			if len(args) == 2 {
-				q.Set("to", args[1])
+			q := url.Values{}
+			for i, arg := range args {
+				m, err := moment(arg)
+				if err != nil {
+					return err
+				}
+				q.Set([]string{"from", "to"}[i], m)
 			}
 			var out wire.Diff
 			if err := a.call(cmd.Context(), http.MethodGet, "/diff?"+q.Encode(), nil, &out); err != nil {
