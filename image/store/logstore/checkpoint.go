@@ -22,13 +22,17 @@ import (
 //	header  magic[8] version u32, 0 u32, image[16]
 //	        end, last position, last tid, next oid, transactions, objects, up-to   u64 each
 //	        tail position u64, tail length u64, 0[20], crc u32
-//	pages   of each its used entries: record position u64, tid u64
+//	pages   of each its used entries: record position u64, low half of the tid u32
 //	tail    number of pages, other entries, marks, blobs   u64 each
 //	        pages   number u32, used u32, crc u32, 0 u32
 //	        others  oid u64, record position u64, tid u64
 //	        marks   tid u64, position u64
 //	        blobs   hash[32]
 //	        crc u32
+//
+// The other half of a tid is found with the marks: there is one for the first
+// transaction, and for each that is 256 KiB or 2^32 microseconds after the last
+// one that has one.
 //
 // The pages are what the index has in memory, so that a start reads them into
 // place. The file is written while commits go on, page by page: entries may be
@@ -41,7 +45,7 @@ const (
 
 	// IndexVersion is the format of the index that this release writes. An
 	// older one is not used, but for what it says of the log's end.
-	IndexVersion = 3
+	IndexVersion = 4
 
 	directoryEntry = 16
 	indexBuffer    = 1 << 20 // is written at once
@@ -175,13 +179,13 @@ func writeIndexTo(f io.WriterAt, id imageID, x *index, blobs func() []store.Blob
 	objects := int64(0)
 	for p, more := 0, true; more; p++ {
 		start := len(buf)
-		buf, more = x.appendPage(buf, p)
+		buf, _, more = x.appendPage(buf, p)
 		b := buf[start:]
 		if len(b) == 0 {
 			continue
 		}
 		for i := 0; i < len(b); i += entrySize {
-			if at := le.Uint64(b[i:]); at != 0 && at&deletedBit == 0 {
+			if parsePlace(b[i:]).live() {
 				objects++
 			}
 		}
@@ -240,7 +244,7 @@ func (x *index) appendSparse(b []byte) (_ []byte, live int64) {
 	defer x.mu.RUnlock()
 	for oid, e := range x.sparse {
 		b = le.AppendUint64(b, uint64(oid))
-		b = le.AppendUint64(b, e.at)
+		b = le.AppendUint64(b, uint64(e.location))
 		b = le.AppendUint64(b, uint64(e.tid))
 		if e.live() {
 			live++
@@ -267,7 +271,7 @@ func parseIndex(r io.ReaderAt, size int64) (indexFile, error) {
 	case v > IndexVersion:
 		return indexFile{}, batos.Errorf(batos.NewerFormat, "format %d, written by a newer release; this one reads up to %d: upgrade batos", v, IndexVersion)
 	case v < IndexVersion:
-		return parseOldIndex(r, size)
+		return parseOldIndex(r, size, v)
 	}
 	f := indexFile{idx: newIndex()}
 	copy(f.image[:], h[16:])
@@ -307,10 +311,14 @@ func parseIndex(r io.ReaderAt, size int64) (indexFile, error) {
 		if oid < denseOIDs {
 			return indexFile{}, errBad
 		}
-		x.sparse[oid] = entry{le.Uint64(others[8:]), batos.TID(le.Uint64(others[16:]))}
+		x.sparse[oid] = entry{location(le.Uint64(others[8:])), batos.TID(le.Uint64(others[16:]))}
 	}
 	for ; len(marks) > 0; marks = marks[16:] {
-		x.marks = append(x.marks, mark{batos.TID(le.Uint64(marks)), le.Uint64(marks[8:])})
+		m := mark{batos.TID(le.Uint64(marks)), le.Uint64(marks[8:])}
+		if n := len(x.marks); n > 0 && (m.pos <= x.marks[n-1].pos || m.tid <= x.marks[n-1].tid) {
+			return indexFile{}, errBad
+		}
+		x.marks = append(x.marks, m)
 	}
 	for ; len(hashes) > 0; hashes = hashes[32:] {
 		f.blobs = append(f.blobs, store.BlobHash(hashes))
@@ -375,9 +383,14 @@ func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint3
 	return errors.Join(errs...)
 }
 
-// parseOldIndex finds in an index of format 2 how far the log was durable, for
-// which its checksum has to be right.
-func parseOldIndex(r io.ReaderAt, size int64) (indexFile, error) {
+// parseOldIndex finds in an index of format 2 or 3 how far the log was durable,
+// for which its checksum has to be right: in format 2 the whole file has one, in
+// format 3 the header.
+func parseOldIndex(r io.ReaderAt, size int64, version uint32) (indexFile, error) {
+	upTo := 72
+	if version > 2 {
+		size, upTo = indexHeader, 80
+	}
 	b := make([]byte, size)
 	if err := readFull(r, b, 0); err != nil {
 		return indexFile{}, err
@@ -388,7 +401,7 @@ func parseOldIndex(r io.ReaderAt, size int64) (indexFile, error) {
 	if crc32.Update(f.image.seed(), castagnoli, body) != le.Uint32(b[len(body):]) {
 		return indexFile{}, errBad
 	}
-	f.upTo = le.Uint64(b[72:])
+	f.upTo = le.Uint64(b[upTo:])
 	return f, errOld
 }
 

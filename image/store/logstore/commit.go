@@ -283,7 +283,7 @@ func (s *Store) conflict(stale *store.Read) error {
 	switch {
 	case stale.TID == 0:
 		return batos.Errorf(batos.Conflict, "object %v exists already: %v made it", stale.OID, e.tid)
-	case e.at == 0:
+	case e.location == 0:
 		return batos.Errorf(batos.Conflict, "object %v has no revision %v", stale.OID, stale.TID)
 	default:
 		return batos.Errorf(batos.Conflict, "object %v was changed by %v after it was read at %v", stale.OID, e.tid, stale.TID)

@@ -19,31 +19,47 @@ const (
 	// ones and stray ones, are few and live in a map.
 	denseOIDs = 1 << 32
 
-	// markEvery is the distance in bytes of the marks by which a transaction
-	// is found from its TID.
+	// markEvery and markAfter are the distances in bytes and microseconds of the
+	// marks, by which a transaction is found from its TID, and a TID completed.
 	markEvery = 256 << 10
+	markAfter = 1 << 32
 )
 
-// entry says where an object's newest revision is; its zero value: nowhere.
-type entry struct {
-	at  uint64 // position of the record; the top bit says that it is a deletion
-	tid batos.TID
-}
+// location is the position of a record; the top bit says that it is a deletion.
+// Its zero value: nowhere.
+type location uint64
 
 const deletedBit = 1 << 63
 
-func makeEntry(pos uint64, tid batos.TID, deleted bool) entry {
+func locationOf(pos uint64, deleted bool) location {
 	if deleted {
 		pos |= deletedBit
 	}
-	return entry{pos, tid}
+	return location(pos)
 }
 
-func (e entry) pos() uint64   { return e.at &^ deletedBit }
-func (e entry) deleted() bool { return e.at&deletedBit != 0 }
+func (l location) pos() uint64   { return uint64(l) &^ deletedBit }
+func (l location) deleted() bool { return l&deletedBit != 0 }
 
-// live reports whether the object exists now.
-func (e entry) live() bool { return e.at != 0 && !e.deleted() }
+// live reports whether an object whose newest revision is there exists now.
+func (l location) live() bool { return l != 0 && !l.deleted() }
+
+// entry says which an object's newest revision is, and where.
+type entry struct {
+	location
+	tid batos.TID
+}
+
+func makeEntry(pos uint64, tid batos.TID, deleted bool) entry {
+	return entry{locationOf(pos, deleted), tid}
+}
+
+// place is an entry as a page has it, with the low half of the TID: the other
+// half follows from the position.
+type place struct {
+	location
+	low uint32
+}
 
 // mark is the position of one transaction.
 type mark struct {
@@ -51,27 +67,40 @@ type mark struct {
 	pos uint64
 }
 
+// tidOf completes the TID of a place: its transaction is not before the last
+// mark up to there, and by less than 2^32 after it.
+func tidOf(marks []mark, p place) batos.TID {
+	i := len(marks) - 1
+	if i >= 0 && marks[i].pos > p.pos() {
+		i = sort.Search(i, func(i int) bool { return marks[i].pos > p.pos() }) - 1
+	}
+	if i < 0 {
+		return batos.TID(p.low)
+	}
+	from := marks[i].tid
+	return from + batos.TID(p.low-uint32(from))
+}
+
 // page holds the entries of pageLen OIDs in a row, as they stand in the index
-// file: position and TID, little endian.
+// file, little endian.
 type page [pageLen * entrySize]byte
 
-const entrySize = 16
+const entrySize = 12
 
-func (p *page) get(i int) entry {
-	e := p[i*entrySize : (i+1)*entrySize]
-	return entry{le.Uint64(e), batos.TID(le.Uint64(e[8:]))}
+func parsePlace(b []byte) place { return place{location(le.Uint64(b)), le.Uint32(b[8:])} }
+
+func (p place) put(b []byte) {
+	le.PutUint64(b, uint64(p.location))
+	le.PutUint32(b[8:], p.low)
 }
 
-func (p *page) set(i int, v entry) {
-	e := p[i*entrySize : (i+1)*entrySize]
-	le.PutUint64(e, v.at)
-	le.PutUint64(e[8:], uint64(v.tid))
-}
+// at gives the bytes of an entry.
+func (p *page) at(i int) []byte { return p[i*entrySize : (i+1)*entrySize] }
 
 // used is how many entries there are up to the last that is set.
 func (p *page) used() int {
 	n := pageLen
-	for n > 0 && p.get(n-1).at == 0 {
+	for n > 0 && le.Uint64(p.at(n-1)) == 0 {
 		n--
 	}
 	return n
@@ -107,27 +136,50 @@ func newIndex() *index {
 	return &index{sparse: map[batos.OID]entry{}, state: state{next: 1}}
 }
 
+// get gives the entry of an object.
 func (x *index) get(oid batos.OID) entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if oid >= denseOIDs {
+		return x.sparse[oid]
+	}
+	p := x.lookup(oid)
+	if p.location == 0 {
+		return entry{}
+	}
+	return entry{p.location, tidOf(x.marks, p)}
+}
+
+// place is get where the whole TID is not needed.
+func (x *index) place(oid batos.OID) place {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.lookup(oid)
 }
 
-func (x *index) lookup(oid batos.OID) entry {
+func (x *index) lookup(oid batos.OID) place {
 	if oid >= denseOIDs {
-		return x.sparse[oid]
+		e := x.sparse[oid]
+		return place{e.location, uint32(e.tid)}
 	}
 	if p := int(oid >> pageBits); p < len(x.pages) && x.pages[p] != nil {
-		return x.pages[p].get(int(oid & (pageLen - 1)))
+		return parsePlace(x.pages[p].at(int(oid & (pageLen - 1))))
 	}
-	return entry{}
+	return place{}
+}
+
+// tid gives the whole TID of a place.
+func (x *index) tid(p place) batos.TID {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return tidOf(x.marks, p)
 }
 
 // The system is asked for memory for so many pages at once, at first and when
-// there are many.
+// there are many: these fill three large pages of the system's.
 const (
 	fewPages  = 8
-	manyPages = 64
+	manyPages = 128
 )
 
 // newPage adds an empty page and gives its memory, of which nothing is used yet.
@@ -164,39 +216,45 @@ func (x *index) reserve(n int) {
 	x.memory, x.free = append(x.memory, m), m.Bytes
 }
 
-// set changes one entry; the caller holds the lock or owns the index.
+// set changes one entry; the caller holds the lock or owns the index, and adds
+// the transaction before anything asks for its TID.
 func (x *index) set(oid batos.OID, e entry) {
 	if oid >= denseOIDs {
-		x.count(x.sparse[oid], e)
+		x.count(x.sparse[oid].location, e.location)
 		x.sparse[oid] = e
 		return
 	}
-	p, i := x.page(int(oid>>pageBits)), int(oid&(pageLen-1))
-	x.count(p.get(i), e)
-	p.set(i, e)
+	b := x.page(int(oid >> pageBits)).at(int(oid & (pageLen - 1)))
+	x.count(location(le.Uint64(b)), e.location)
+	place{e.location, uint32(e.tid)}.put(b)
 }
 
-// setAll is set for many, which as a rule are neighbours.
-func (x *index) setAll(list []newRevision) {
+// setAll is set for what one transaction wrote, as a rule neighbours.
+func (x *index) setAll(list []written, tid batos.TID) {
 	var in *page
 	at := batos.OID(denseOIDs) // of which in is the page
-	for _, r := range list {
-		if r.oid >= denseOIDs {
-			x.set(r.oid, r.entry)
+	for _, w := range list {
+		if w.oid >= denseOIDs {
+			x.set(w.oid, entry{w.location, tid})
 			continue
 		}
-		if r.oid>>pageBits != at {
-			at = r.oid >> pageBits
+		if w.oid>>pageBits != at {
+			at = w.oid >> pageBits
 			in = x.page(int(at))
 		}
-		e := in[r.oid%pageLen*entrySize:][:entrySize]
-		x.count(entry{at: le.Uint64(e)}, r.entry)
-		le.PutUint64(e, r.entry.at)
-		le.PutUint64(e[8:], uint64(r.entry.tid))
+		b := in.at(int(w.oid % pageLen))
+		x.count(location(le.Uint64(b)), w.location)
+		place{w.location, uint32(tid)}.put(b)
 	}
 }
 
-func (x *index) count(was, is entry) {
+// written is an object that a transaction wrote, and where.
+type written struct {
+	oid batos.OID
+	location
+}
+
+func (x *index) count(was, is location) {
 	switch {
 	case is.live() && !was.live():
 		x.objects++
@@ -208,7 +266,7 @@ func (x *index) count(was, is entry) {
 // add notes one transaction at the end; the caller holds the lock or owns the
 // index.
 func (x *index) add(tid batos.TID, pos, end uint64, next batos.OID) {
-	if n := len(x.marks); n == 0 || pos >= x.marks[n-1].pos+markEvery {
+	if n := len(x.marks); n == 0 || pos >= x.marks[n-1].pos+markEvery || tid >= x.marks[n-1].tid+markAfter {
 		x.marks = append(x.marks, mark{tid, pos})
 	}
 	x.last, x.lastPos, x.end = tid, pos, end
@@ -249,10 +307,11 @@ func (x *index) entries() iter.Seq2[batos.OID, entry] {
 	return func(yield func(batos.OID, entry) bool) {
 		var copied []byte
 		for p, more := 0, true; more; p++ {
-			copied, more = x.appendPage(copied[:0], p)
-			for i := 0; i < len(copied); i += entrySize {
-				e := entry{le.Uint64(copied[i:]), batos.TID(le.Uint64(copied[i+8:]))}
-				if e.at != 0 && !yield(batos.OID(p<<pageBits|i/entrySize), e) {
+			var marks []mark
+			copied, marks, more = x.appendPage(copied[:0], p)
+			for i := 0; i < len(copied)/entrySize; i++ {
+				at := parsePlace(copied[i*entrySize:])
+				if at.location != 0 && !yield(batos.OID(p<<pageBits|i), entry{at.location, tidOf(marks, at)}) {
 					return
 				}
 			}
@@ -268,18 +327,18 @@ func (x *index) entries() iter.Seq2[batos.OID, entry] {
 	}
 }
 
-// appendPage appends what is used of a page to b; more is false past the last
-// page.
-func (x *index) appendPage(b []byte, p int) (_ []byte, more bool) {
+// appendPage appends what is used of a page to b, and gives the marks, which
+// do not change; more is false past the last page.
+func (x *index) appendPage(b []byte, p int) (_ []byte, marks []mark, more bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if p >= len(x.pages) {
-		return b, false
+		return b, nil, false
 	}
 	if x.pages[p] != nil {
 		b = append(b, x.pages[p][:x.pages[p].used()*entrySize]...)
 	}
-	return b, true
+	return b, x.marks, true
 }
 
 // bytes is about how large the index is in a file.

@@ -62,7 +62,7 @@ func (s *Store) prepare(writes []store.Write) []prepared {
 		if writes[i].Base == 0 {
 			continue // as a rule it has no revision
 		}
-		if pos := s.idx.get(writes[i].OID).pos(); pos != 0 {
+		if pos := s.idx.place(writes[i].OID).pos(); pos != 0 {
 			out[i] = prepared{pos, s.lineageAfter(pos, writes[i].OID)}
 		}
 	}
@@ -81,7 +81,7 @@ func (s *Store) lineages(writes []store.Write, ready []prepared) []prepared {
 			b := p.b.buf[p.pos()-p.b.start:]
 			l := parseLineage(b)
 			ready[i] = prepared{p.pos(), l.next(p.tid, p.pos())}
-		} else if pos := s.idx.get(oid).pos(); pos != ready[i].pos {
+		} else if pos := s.idx.place(oid).pos(); pos != ready[i].pos {
 			ready[i] = prepared{pos, s.lineageAfter(pos, oid)}
 		}
 	}

@@ -207,14 +207,16 @@ func (s *Store) loadInto(r *record, oid batos.OID, tid batos.TID, buf *[]byte) e
 // not nil. The error is errGone if there is none any more: in a past that was packed it
 // may have been removed, elsewhere it does not exist.
 func (s *Store) locate(r *record, oid batos.OID, tid batos.TID, buf *[]byte) (uint64, error) {
-	e := s.idx.get(oid)
-	if e.tid <= tid && e.deleted() {
-		*r = record{Revision: store.Revision{OID: oid, TID: e.tid, Delete: true}}
-		return e.pos(), nil
+	newest := s.idx.place(oid)
+	if newest.deleted() {
+		if at := s.idx.tid(newest); at <= tid {
+			*r = record{Revision: store.Revision{OID: oid, TID: at, Delete: true}}
+			return newest.pos(), nil
+		}
 	}
-	for pos := e.pos(); pos != 0; {
+	for pos := newest.pos(); pos != 0; {
 		err := s.headAt(r, pos, oid, buf)
-		if err == nil && pos == e.pos() && r.TID != e.tid {
+		if err == nil && pos == newest.pos() && uint32(r.TID) != newest.low {
 			err = readError(s, pos, errBad) // what the index says has no checksum in memory
 		}
 		if err != nil {
@@ -307,7 +309,7 @@ func (s *Store) headAt(r *record, pos uint64, oid batos.OID, buf *[]byte) error 
 // History implements [store.Store].
 func (s *Store) History(ctx context.Context, oid batos.OID) iter.Seq2[store.Revision, error] {
 	return func(yield func(store.Revision, error) bool) {
-		r, err := s.older(s.idx.get(oid).pos(), oid)
+		r, err := s.older(s.idx.place(oid).pos(), oid)
 		for r != nil || err != nil {
 			if e := ctx.Err(); e != nil {
 				err = e

@@ -35,8 +35,8 @@ type piece struct {
 
 	// What verifying found, up to the first that is not right.
 	txns      []newTxn
-	revisions []newRevision // of all
-	records   []int         // how many there are up to the end of each transaction
+	revisions []written // of all
+	records   []int     // how many there are up to the end of each transaction
 	blobs     []store.BlobHash
 	whole     bool // all are right
 
@@ -220,7 +220,7 @@ func (p *piece) list(b []byte, h *header) bool {
 		if length > uint64(len(b)-at) || levels > maxLevels || flags&flagStub != 0 || batos.TID(le.Uint64(r[16:])) != h.tid || le.Uint64(r[24:]) >= pos {
 			return false
 		}
-		found[i] = newRevision{batos.OID(le.Uint64(r[8:])), makeEntry(pos, h.tid, flags&flagDelete != 0)}
+		found[i] = written{batos.OID(le.Uint64(r[8:])), locationOf(pos, flags&flagDelete != 0)}
 		if blobs > 0 {
 			for i := range int(blobs) {
 				p.blobs = append(p.blobs, rawRecord(b[at:]).blob(i))
@@ -244,7 +244,7 @@ func (s *Store) take(p *piece, out *scanned) bool {
 		if t.tid <= x.last {
 			return false
 		}
-		x.setAll(p.revisions[from:p.records[i]])
+		x.setAll(p.revisions[from:p.records[i]], t.tid)
 		from = p.records[i]
 		x.add(t.tid, t.pos, t.end, t.next)
 		out.end, out.n = t.end, out.n+1

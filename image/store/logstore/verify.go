@@ -40,7 +40,7 @@ type use struct {
 	tid batos.TID
 }
 
-// Verify implements [store.Verifier]. It holds 16 bytes for each object, and
+// Verify implements [store.Verifier]. It holds 12 bytes for each object, and
 // back what pack would remove.
 func (s *Store) Verify(ctx context.Context, o store.VerifyOptions) iter.Seq2[store.Problem, error] {
 	return func(yield func(store.Problem, error) bool) {
@@ -293,7 +293,7 @@ func (v *verifier) index() error {
 		}
 	}
 	for oid, have := range x.entries() {
-		if have.live() && have.pos() < v.end && v.seen.lookup(oid).at == 0 {
+		if have.live() && have.pos() < v.end && v.seen.lookup(oid).location == 0 {
 			if err := v.wrongIndex(oid, have); err != nil {
 				return err
 			}
@@ -397,10 +397,10 @@ func (v *verifier) object(oid batos.OID) ([]batos.OID, error) {
 			continue
 		}
 		why, since := "never existed", r.TID
-		if e.at != 0 {
+		if e.location != 0 {
 			why, since = fmt.Sprintf("was deleted by %v", e.tid), max(r.TID, e.tid)
 		}
-		pos := v.s.idx.get(oid).pos()
+		pos := v.s.idx.place(oid).pos()
 		seg := v.s.segs.find(pos)
 		err := v.say(store.Problem{
 			Kind: store.Dangling, File: seg.name, Offset: seg.offset(pos), OID: oid, TID: r.TID, Target: target, Since: since,
