@@ -63,8 +63,8 @@ func (t TID) String() string { return fmt.Sprintf("t%016x", uint64(t)) }
 func (t TID) Time() time.Time { return time.UnixMicro(int64(t)) }
 
 // TIDAt gives the largest TID that a transaction committed at or before m
-// can have.
-func TIDAt(m time.Time) TID { return TID(m.UnixMicro()) }
+// can have; before 1970 that is zero.
+func TIDAt(m time.Time) TID { return TID(max(0, m.UnixMicro())) }
 
 // ParseTID reads the t form.
 func ParseTID(s string) (TID, error) {

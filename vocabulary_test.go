@@ -40,6 +40,11 @@ func TestIDsRoundTrip(t *testing.T) {
 		}
 	}
 	now := time.Now().Truncate(time.Microsecond)
+	for _, early := range []time.Time{{}, time.Unix(-1, 0)} {
+		if tid := TIDAt(early); tid != 0 {
+			t.Errorf("TIDAt(%v) = %v, want that before everything", early, tid)
+		}
+	}
 	if !TIDAt(now).Time().Equal(now) {
 		t.Error("a moment must survive its tid")
 	}

@@ -67,7 +67,7 @@ func (b *Branch) Update(fn func(*Tx) error) (err error) {
 		if !kept && !tx.done {
 			err = firstOf(err, tx.Rollback(sp))
 		}
-		tx.marks, tx.undo, tx.doom = 0, nil, nil
+		tx.kept, tx.undo, tx.doom = nil, nil, nil
 	}()
 	if err := fn(tx); err != nil {
 		return err

@@ -125,8 +125,9 @@ func (im *Image) View(ctx context.Context, fn func(*Tx) error) error {
 // Update runs fn in a transaction and commits it, or aborts it if fn returns
 // an error or panics. When the commit conflicts with another, fn runs again
 // from its start on a newer snapshot, a bounded number of times: it must not
-// leave traces outside the transaction. After that the error has code
-// conflict. The TID is that of [Tx.Commit].
+// leave traces outside the transaction, nor update the image by another one.
+// After that the error has code conflict. The TID is that of [Tx.Commit]. What
+// fn itself commits or aborts is over, and an error with code invalid.
 func (im *Image) Update(ctx context.Context, fn func(*Tx) error) (batos.TID, error) {
 	for attempt := 1; ; attempt++ {
 		tid, again, err := im.try(ctx, fn, attempt > fairAttempts)
@@ -153,6 +154,9 @@ func (im *Image) try(ctx context.Context, fn func(*Tx) error, turn bool) (tid ba
 	tx.turn = turn
 	if err := fn(tx); err != nil {
 		return 0, false, err
+	}
+	if tx.done {
+		return 0, false, batos.Errorf(batos.Invalid, "the function ended its transaction itself, which is what Update does: what it committed stays")
 	}
 	tid, err = tx.Commit(ctx)
 	return tid, err != nil && tx.doom == nil && batos.CodeOf(err) == batos.Conflict, err

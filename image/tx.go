@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"batos"
@@ -37,6 +38,7 @@ type Tx struct {
 	made    []batos.OID // objects and trees it created, in order
 
 	marks int      // savepoints taken
+	kept  []int    // those that can be gone back to, ascending, by their number
 	undo  []func() // how to take back each write since the first savepoint
 }
 
@@ -98,14 +100,16 @@ func (tx *Tx) Abort() {
 
 // Savepoint is a moment in a transaction that [Tx.Rollback] returns to.
 type Savepoint struct {
-	tx   *Tx
-	undo int
+	tx     *Tx
+	undo   int
+	number int
 }
 
 // Savepoint marks this moment.
 func (tx *Tx) Savepoint() Savepoint {
 	tx.marks++
-	return Savepoint{tx, len(tx.undo)}
+	tx.kept = append(tx.kept, tx.marks)
+	return Savepoint{tx, len(tx.undo), tx.marks}
 }
 
 // Rollback takes back every write since sp. What was read since then still
@@ -115,9 +119,11 @@ func (tx *Tx) Rollback(sp Savepoint) error {
 	if err := tx.usable(); err != nil {
 		return err
 	}
-	if sp.tx != tx || sp.undo > len(tx.undo) {
+	at, there := slices.BinarySearch(tx.kept, sp.number)
+	if sp.tx != tx || !there {
 		return batos.Errorf(batos.Invalid, "this savepoint is not one of the transaction any more")
 	}
+	tx.kept = tx.kept[:at+1]
 	for i := len(tx.undo) - 1; i >= sp.undo; i-- {
 		tx.undo[i]()
 	}

@@ -167,6 +167,15 @@ func TestEndOfATransaction(t *testing.T) {
 	}); err != boom {
 		t.Errorf("an update that fails: %v", err)
 	}
+	for name, end := range map[string]func(*Tx){
+		"commits": func(tx *Tx) { _, err := tx.Commit(t.Context()); must(t, err) },
+		"aborts":  (*Tx).Abort,
+	} {
+		_, err := im.Update(t.Context(), func(tx *Tx) error { end(tx); return nil })
+		if batos.CodeOf(err) != batos.Invalid || !strings.Contains(err.Error(), "ended its transaction itself") {
+			t.Errorf("an update whose function %s: %v", name, err)
+		}
+	}
 	last := im.LastTID()
 	if tid := update(t, im, func(tx *Tx) error { return tx.SetSlot(oid, "a", i(1)) }); tid != last {
 		t.Errorf("an update that changes nothing gave %s, want %s", tid, last)
@@ -210,6 +219,10 @@ func TestRefusals(t *testing.T) {
 			"a slot twice":             {tx.CreateAt(77, slots("a", i(1), "a", i(1))), batos.Invalid},
 			"no protection":            {tx.SetProtection(oid, 9), batos.Invalid},
 			"a foreign savepoint":      {tx.Rollback(Savepoint{}), batos.Invalid},
+			"a nil list":               {tx.SetSlot(oid, "a", (*object.List)(nil)), batos.Invalid},
+			"a nil method in a list":   {tx.SetSlot(oid, "a", list((*object.Method)(nil))), batos.Invalid},
+			"a nil tuple as key":       {tx.Tree(tree).Set((*object.Tuple)(nil), i(1)), batos.Invalid},
+			"a nil dict in a tree":     {tx.Tree(tree).Set(i(1), (*object.Dict)(nil)), batos.Invalid},
 		} {
 			if batos.CodeOf(c.err) != c.code {
 				t.Errorf("%s: %v, want code %s", name, c.err, c.code)
@@ -217,6 +230,37 @@ func TestRefusals(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestSavepoints: what comes after a savepoint that was gone back to is no
+// savepoint any more, also when as much was written since.
+func TestSavepoints(t *testing.T) {
+	im := open(t)
+	oid := create(t, im, slots("a", i(0)))
+	tx, err := im.Begin(t.Context())
+	must(t, err)
+	defer tx.Abort()
+	first := tx.Savepoint()
+	must(t, tx.SetSlot(oid, "a", i(1)))
+	second := tx.Savepoint()
+	must(t, tx.SetSlot(oid, "a", i(2)), tx.Rollback(first), tx.SetSlot(oid, "a", i(3)))
+	wantCode(t, tx.Rollback(second), batos.Invalid)
+	wantSlot(t, tx, oid, "a", i(3))
+	third := tx.Savepoint()
+	must(t, tx.SetSlot(oid, "a", i(4)), tx.Rollback(third))
+	wantSlot(t, tx, oid, "a", i(3))
+	must(t, tx.Rollback(first), tx.Rollback(first))
+	wantSlot(t, tx, oid, "a", i(0))
+
+	b, err := im.Branch(t.Context(), 0)
+	must(t, err)
+	defer b.Discard()
+	must(t, b.Update(func(tx *Tx) error { first = tx.Savepoint(); return nil }))
+	must(t, b.Update(func(tx *Tx) error {
+		must(t, tx.SetSlot(oid, "a", i(5)))
+		wantCode(t, tx.Rollback(first), batos.Invalid)
+		return nil
+	}))
 }
 
 func TestReadOnlyImage(t *testing.T) {

@@ -37,13 +37,16 @@ const Broken store.ProblemKind = "broken_tree"
 // nowhere, and objects that nothing leads to. The roots are the root names and
 // the records whose OID is derived from a name. An error ends it: it could not
 // look any further. It may run while the image is in use. The report is
-// complete when the loop ends.
+// complete when the loop ends; it may be nil.
 //
 // A reference that leads nowhere and an object that nothing leads to are no
 // damage: deleting an object, or forgetting it, leaves them. [IsDamage] tells
 // them apart.
 func (im *Image) Verify(ctx context.Context, o VerifyOptions, report *VerifyReport) iter.Seq2[store.Problem, error] {
 	return func(yield func(store.Problem, error) bool) {
+		if report == nil {
+			report = new(VerifyReport)
+		}
 		v := &verifier{im: im, ctx: ctx, report: report, live: map[batos.OID]codec.Kind{}, yield: yield}
 		snap, err := im.store.Snapshot(ctx) // holds back what pack would remove meanwhile
 		if err != nil {

@@ -15,8 +15,8 @@ const MaxDepth = 64
 // MaxSlotName bounds a slot name's length in bytes.
 const MaxSlotName = 256
 
-// Check reports why v cannot be stored: a missing element, text that is not
-// UTF-8, containers nested deeper than [MaxDepth], a key that cannot be one or
+// Check reports why v cannot be stored: a missing element, which a nil pointer
+// is too, text that is not UTF-8, containers nested deeper than [MaxDepth], a key that cannot be one or
 // that comes twice. The error has code invalid.
 func Check(v Value) error { return check(v, 0) }
 
@@ -24,9 +24,10 @@ func check(v Value, depth int) error {
 	if depth > MaxDepth {
 		return batos.Errorf(batos.Invalid, "a value nests deeper than %d levels", MaxDepth)
 	}
-	switch v := v.(type) {
-	case nil:
+	if missing(v) {
 		return batos.Errorf(batos.Invalid, "a value is missing where one is needed")
+	}
+	switch v := v.(type) {
 	case Str:
 		return checkText(string(v))
 	case Primitive:
@@ -58,6 +59,25 @@ func check(v Value, depth int) error {
 		}
 	}
 	return nil
+}
+
+// missing reports whether v is nil, or a nil pointer.
+func missing(v Value) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case *List:
+		return v == nil
+	case *Tuple:
+		return v == nil
+	case *Set:
+		return v == nil
+	case *Dict:
+		return v == nil
+	case *Method:
+		return v == nil
+	}
+	return false
 }
 
 func checkItems(items []Value, depth int) error {

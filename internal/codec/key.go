@@ -54,6 +54,9 @@ func appendKey(b []byte, v object.Value, depth int) ([]byte, error) {
 	case object.Bytes:
 		return appendKeyText(append(b, keyBytes), string(v)), nil
 	case *object.Tuple:
+		if v == nil {
+			return nil, batos.Errorf(batos.Invalid, "a tree's key is missing")
+		}
 		if depth == object.MaxDepth {
 			return nil, batos.Errorf(batos.Invalid, "a tree's key nests deeper than %d levels", object.MaxDepth)
 		}
