@@ -21,6 +21,8 @@ import (
 //     follows the one before, so that the object is lost rather than old.
 //   - Where not even that can be seen, nobody knows what is gone: the objects
 //     that were changed there appear as they were before.
+//   - Of a packed segment what is whole is taken item by item, for each says
+//     itself what it is: also where its trailer is gone.
 //   - A segment that cannot be opened is passed over as a whole.
 
 // lost notes a loss that opening found.
@@ -49,11 +51,11 @@ func (s *Store) salvage(ctx context.Context) error {
 	from := max(s.idx.end, segmentHeader)
 	for _, seg := range s.segs.all() {
 		end := s.segmentEnd(seg)
-		if end <= from {
+		if end <= from && seg.packed == nil {
 			continue
 		}
 		var err error
-		pos := max(from, seg.base+segmentHeader)
+		pos := max(from, seg.base+segmentHeader) // what is known of a packed one is looked through for where its items are
 		if seg.packed != nil {
 			err = s.salvagePacked(ctx, seg, pos)
 		} else {
@@ -105,8 +107,10 @@ func (s *Store) salvageSegments() error {
 		case err == nil && info.base == base:
 			known, s.id = true, info.image
 			if info.kind == kindPacked {
-				if seg.packed, err = readPacked(f, info); errors.Is(err, errBad) {
-					err = errors.New("its trailer is damaged")
+				if seg.packed, err = readPacked(f, info); errors.Is(err, errBad) && info.end > base {
+					err = nil
+					s.lost(store.Problem{File: path}, "%s has lost its trailer: what it had at its end may be lost, and objects that were changed there are as they were before", path)
+					seg.packed = &packed{end: info.end, items: seg.allocated, size: seg.allocated}
 				}
 			}
 		case errors.Is(err, errBad):
@@ -246,33 +250,4 @@ func (s *Store) salvageRecords(seg *segment, h *header, b []byte) {
 		x.add(h.tid, h.pos, h.end(), 0)
 		s.recovery.Replayed++
 	}
-}
-
-// salvagePacked takes in what is whole of a packed segment from pos on.
-func (s *Store) salvagePacked(ctx context.Context, seg *segment, pos uint64) error {
-	var r reader
-	v := verifier{s: s}
-	for pos < seg.packed.end {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		h, _, err := s.apply(&r, seg, pos)
-		switch {
-		case err == nil:
-			pos = h.end()
-			s.recovery.Replayed++
-		case errors.Is(err, errEnd):
-			return nil
-		case errors.Is(err, errBad):
-			off := seg.offset(pos)
-			s.lost(store.Problem{File: seg.name, Offset: off}, "%s is damaged at byte %d: what is left there is lost, and objects that it changed are as they were before", seg.name, off)
-			if pos, err = v.resume(seg, pos, &txn{}); err != nil {
-				return err
-			}
-			r = reader{}
-		default:
-			return err
-		}
-	}
-	return nil
 }

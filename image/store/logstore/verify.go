@@ -31,7 +31,6 @@ type verifier struct {
 	seen    *index
 	uses    map[store.BlobHash]use // the first revision that refers to a blob
 	damaged bool                   // the log is, so that it cannot vouch for the rest
-	blamed  map[batos.OID]bool     // objects whose records are known to be damaged
 }
 
 // use is a revision that refers to something.
@@ -51,7 +50,7 @@ func (s *Store) Verify(ctx context.Context, o store.VerifyOptions) iter.Seq2[sto
 		}
 		v := &verifier{
 			s: s, o: o, ctx: ctx, snap: snap, end: s.idx.now().end,
-			seen: newIndex(), uses: map[store.BlobHash]use{}, blamed: map[batos.OID]bool{},
+			seen: newIndex(), uses: map[store.BlobHash]use{},
 			say: func(p store.Problem) error {
 				if !yield(p, nil) {
 					return errStop
@@ -211,38 +210,67 @@ func (v *verifier) at(t *txn, pos uint64, r *record, kind store.ProblemKind, tex
 	}
 }
 
-// damage tells of what is not a transaction, and whose revision in it fails if
+// damage tells of what is not a transaction, and whose revisions in it fail if
 // that can be seen.
 func (v *verifier) damage(seg *segment, pos uint64, t *txn) error {
 	v.damaged = true
 	p := store.Problem{Kind: store.Damaged, File: seg.name, Offset: seg.offset(pos), TID: t.tid, Since: t.tid}
 	p.Text = fmt.Sprintf("%s is damaged at byte %d: a transaction fails its checksum", seg.name, p.Offset)
-	if oid := suspect(t, v.s.seed); oid != 0 {
-		p.OID = oid
-		p.Text = fmt.Sprintf("%s is damaged at byte %d: the revision %v of object %v fails its checksum", seg.name, p.Offset, t.tid, oid)
-		v.blamed[oid] = true
+	failing := suspects(t, v.s.seed)
+	if len(failing) == 0 {
+		return v.say(p)
 	}
-	return v.say(p)
+	for _, f := range failing {
+		p.OID, p.Offset = f.oid, f.off
+		p.Text = fmt.Sprintf("%s is damaged at byte %d: the revision %v of object %v fails its checksum", seg.name, f.off, t.tid, f.oid)
+		if err := v.say(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// suspect gives the object of the first record of a transaction that fails, 0
-// if that is not to be seen.
-func suspect(t *txn, seed uint32) batos.OID {
-	if t.seg == nil || t.seg.packed != nil || len(t.b) < txnHeader+int(t.meta) {
-		return 0
+// suspect is a record that fails its checksum.
+type suspect struct {
+	oid batos.OID
+	off int64 // in the file
+}
+
+// suspects gives the records of a transaction that fail, as far as that is to
+// be seen.
+func suspects(t *txn, seed uint32) (out []suspect) {
+	at := txnHeader + int(t.meta)
+	if t.seg == nil {
+		return nil
 	}
-	b := t.b[txnHeader+int(t.meta):]
-	for len(b) >= recordHeader {
-		_, n, err := parseRecord(b, seed)
-		if err != nil {
-			if batos.TID(le.Uint64(b[16:])) == t.tid {
-				return batos.OID(le.Uint64(b[8:]))
+	packed := t.seg.packed != nil
+	if packed {
+		at = itemHeader + packedTxn + int(t.meta)
+	}
+	for len(t.b)-at >= recordHeader {
+		length := 0
+		if packed {
+			it, err := parseItem(t.b[at:], seed)
+			if at += itemHeader; err != nil || it.length > len(t.b)-at {
+				return out
 			}
-			return 0
+			length = it.length
 		}
-		b = b[n:]
+		raw := rawRecord(t.b[at:])
+		if _, _, err := parseRecord(t.b[at:], seed); err != nil {
+			if raw.tid() == t.tid && raw.oid() != 0 {
+				out = append(out, suspect{raw.oid(), t.off + int64(at)})
+			}
+			if !packed && (recordLevels(raw) > maxLevels || recordLength(raw) > uint64(len(t.b)-at)) {
+				return out
+			}
+		}
+		if !packed {
+			length = int(recordLength(raw))
+		}
+		at += length
 	}
-	return 0
+	return out
 }
 
 // resume gives the position from which to go on after damage at pos: where the

@@ -1,6 +1,7 @@
 package logstore_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -355,5 +356,41 @@ func TestBackupTakesBackWhatFailed(t *testing.T) {
 		}
 		_, err := logstore.Restore(t.Context(), disk, "/backup", fmt.Sprint("/restored", round), 1<<62)
 		must(t, err)
+	}
+}
+
+// TestVerifyNamesEach: of several revisions of one transaction that are damaged
+// each is named, with its place, also in a packed segment.
+func TestVerifyNamesEach(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		disk := vfs.NewMem()
+		s := open(t, disk, "/image", logstore.Options{SegmentBytes: 2 << 10})
+		c := &store.Changes{}
+		for n := range 5 {
+			c.Writes = append(c.Writes, store.Write{OID: batos.OID(n + 1), Data: fmt.Append(nil, "content of ", n+1)})
+		}
+		tid, err := s.Commit(t.Context(), c)
+		must(t, err)
+		base := put(t, s, 9, 0, "old")
+		for range 3 {
+			base = put(t, s, 9, base, strings.Repeat("x", 900))
+		}
+		if packed {
+			r, err := s.Pack(t.Context(), store.PackOptions{Before: base})
+			if err != nil || r.Segments == 0 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		name := filepath.Join("/image", logstore.LogDir, "0000000000000000.seg")
+		content, err := vfs.ReadFile(disk, name)
+		must(t, err)
+		for _, n := range []int{2, 4} {
+			flip(t, disk, name, int64(bytes.Index(content, fmt.Append(nil, "content of ", n))), 2)
+		}
+		got := problems(t, s, store.VerifyOptions{})[store.Damaged]
+		if len(got) != 2 || got[0].OID != 2 || got[1].OID != 4 || got[0].TID != tid || got[0].Offset == got[1].Offset || got[0].File != name {
+			t.Errorf("packed %v: %+v", packed, got)
+		}
+		must(t, s.Close())
 	}
 }
