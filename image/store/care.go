@@ -82,6 +82,7 @@ const (
 	Damaged     ProblemKind = "damaged"      // bytes fail their checksum or make no sense
 	WrongIndex  ProblemKind = "wrong_index"  // the index disagrees with the log; opening without it mends that
 	BlobMissing ProblemKind = "blob_missing" // a blob that a revision refers to has no file
+	WrongSums   ProblemKind = "wrong_sums"   // the checksums beside a blob are lost, the blob is whole; opening it mends that
 	BlobAltered ProblemKind = "blob_altered" // a blob's file holds something else
 	Dangling    ProblemKind = "dangling"     // an object refers to one that does not exist
 	Unreachable ProblemKind = "unreachable"  // no path of references leads from the roots to an object

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -31,7 +32,8 @@ import (
 // proves, the name and all sums. In files of version 2 a sum is the SHA-256 of
 // the chunk alone.
 //
-// The sums get their name first, so that a blob with a name has sums.
+// The sums get their name first, so that a blob with a name has sums. They are
+// for reading a part; whoever has lost them finds out from all of it.
 const (
 	sumsVersion = 3
 	sumsSuffix  = ".sums"
@@ -262,6 +264,7 @@ type blob struct {
 	path string
 	hash store.BlobHash
 	sums
+	remade bool // the file of its sums was lost
 
 	mu     sync.Mutex
 	cached []byte // the chunk verified last
@@ -274,6 +277,14 @@ var _ store.Blob = (*blob)(nil)
 
 // OpenBlob implements [store.Store].
 func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, error) {
+	b, err := s.openBlob(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *Store) openBlob(ctx context.Context, hash store.BlobHash) (*blob, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -287,38 +298,90 @@ func (s *Store) OpenBlob(ctx context.Context, hash store.BlobHash) (store.Blob, 
 	if !named {
 		return nil, batos.Errorf(batos.NotFound, "there is no blob %x", hash)
 	}
-	return openBlob(s.fsys, b.dir, hash)
+	open, err := openBlob(ctx, s.fsys, b.dir, hash)
+	if err == nil && open.remade && !s.o.ReadOnly {
+		b.naming.Lock()
+		err = vfs.WriteFile(s.fsys, b.file(hash)+sumsSuffix, open.sums.encode(), 0o600)
+		b.naming.Unlock()
+		if err != nil {
+			_ = open.Close()
+			return nil, fileError(fmt.Sprintf("mend the sums of blob %x", hash), err)
+		}
+	}
+	return open, err
 }
 
-// openBlob opens a blob in a folder of blobs.
-func openBlob(fsys vfs.FS, dir string, hash store.BlobHash) (*blob, error) {
+// openBlob opens a blob in a folder of blobs. Without its sums, or with damaged
+// ones, its content alone says whether it is whole: then they are made again.
+func openBlob(ctx context.Context, fsys vfs.FS, dir string, hash store.BlobHash) (*blob, error) {
 	name := filepath.Join(dir, hex.EncodeToString(hash[:]))
+	var known sums
 	raw, err := vfs.ReadFile(fsys, name+sumsSuffix)
-	if err != nil {
+	if err == nil {
+		known, err = parseSums(raw)
+	}
+	lost := err
+	if err != nil && !errors.Is(err, errBad) && !errors.Is(err, fs.ErrNotExist) {
+		if batos.CodeOf(err) != "" {
+			return nil, err
+		}
 		return nil, missing(hash, err)
-	}
-	sums, err := parseSums(raw)
-	if errors.Is(err, errBad) {
-		return nil, batos.Errorf(batos.Corrupt, "%s is damaged; restore it from a backup", name+sumsSuffix)
-	}
-	if err != nil {
-		return nil, err
 	}
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, missing(hash, err)
 	}
-	if have, err := f.Size(); err != nil || have != sums.size {
-		_ = f.Close()
-		return nil, batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, sums.size)
+	b := &blob{f: f, path: fsys.Path(name), hash: hash, sums: known, which: -1, ahead: readAhead{last: -2}}
+	if lost != nil {
+		b.remade, err = true, b.remake(ctx)
+		if errors.Is(err, errBad) {
+			err = batos.Errorf(batos.Corrupt, "the sums of blob %x are lost, and it holds something else; restore it from a backup", hash)
+		}
+	} else if have, e := f.Size(); e != nil || have != b.size {
+		err = batos.Errorf(batos.Corrupt, "blob %x has %d bytes instead of %d; restore it from a backup", hash, have, b.size)
 	}
-	return &blob{f: f, path: fsys.Path(name), hash: hash, sums: sums, which: -1, ahead: readAhead{last: -2}}, nil
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// remake makes the sums of a blob from its content; errBad says that this is
+// not what the blob is called.
+func (b *blob) remake(ctx context.Context) error {
+	size, err := b.f.Size()
+	if err != nil {
+		return missing(b.hash, err)
+	}
+	b.sums = sums{size: size, chained: true}
+	c := newChain()
+	buf := make([]byte, min(chunk, size))
+	for i := int64(0); i*chunk < size; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := buf[:b.length(i)]
+		if _, err := b.f.ReadAt(p, i*chunk); err != nil && !errors.Is(err, io.EOF) {
+			return batos.Errorf(batos.Corrupt, "blob %x cannot be read at byte %d: %w", b.hash, i*chunk, err)
+		}
+		c.write(p)
+		sum := c.hash()
+		if (i+1)*chunk < size {
+			sum = c.state()
+		}
+		b.list = append(b.list, sum[:]...)
+	}
+	if c.hash() != b.hash {
+		return errBad
+	}
+	return nil
 }
 
 // copyBlob copies a blob from one folder of blobs to another, verifying it,
 // and makes its content durable; the names are the caller's to make durable.
 func copyBlob(ctx context.Context, fsys vfs.FS, from, to string, hash store.BlobHash) (n int64, err error) {
-	b, err := openBlob(fsys, from, hash)
+	b, err := openBlob(ctx, fsys, from, hash)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -249,24 +250,25 @@ func (l *ledger) checkRestored(t *testing.T, disk vfs.FS) {
 	must(t, s.Close())
 }
 
-// TestCrashCare lets the power fail at every third call of an image's life
+// TestCrashCare lets the power fail at each single call of an image's life
 // with packs, backups and a restore, and checks all of them afterwards.
 func TestCrashCare(t *testing.T) {
 	t.Parallel()
 	whole := vfs.NewCrash(0)
 	must(t, (&ledger{}).life(t.Context(), whole))
-	step := 3
+	step := 1
 	if testing.Short() {
 		step = 23
 	}
 	points := 0
-	for n := 1; n <= whole.Calls(); n += step {
-		disk, l := vfs.NewCrash(uint64(n)), &ledger{}
+	for at := range fates() * whole.Calls() / step {
+		n, fate := 1+at*step%whole.Calls(), at*step/whole.Calls()
+		disk, l := vfs.NewCrash(uint64(n)+uint64(fate)<<32), &ledger{}
 		disk.StopAt(n)
 		if err := l.life(t.Context(), disk); err == nil && n < whole.Calls()-20 { // checkpoints come when they come
 			t.Fatalf("no failure at call %d", n)
 		}
-		if n%3 == 0 {
+		if (n+fate)%3 == 0 {
 			disk.Kill()
 		} else {
 			disk.Crash()
@@ -274,7 +276,7 @@ func TestCrashCare(t *testing.T) {
 		func() {
 			defer func() {
 				if t.Failed() {
-					t.Logf("power failed at call %d of %d", n, whole.Calls())
+					t.Logf("power failed at call %d of %d, fate %d", n, whole.Calls(), fate)
 				}
 			}()
 			s := open(t, disk, "/image", careOptions)
@@ -297,11 +299,12 @@ func TestCrashCare(t *testing.T) {
 		}()
 		points++
 	}
-	t.Logf("%d crash points of %d", points, whole.Calls())
+	t.Logf("%d crashes at %d calls", points, whole.Calls())
 }
 
-// TestFaultsCare makes calls fail once in such a life, as a broken and as a
-// full disk.
+// TestFaultsCare makes calls fail once in such a life, and each second of them
+// from then on, as a broken and as a full disk. BATOS_LONG=1 lets each call fail
+// both ways, else it is about sixty calls of each kind.
 func TestFaultsCare(t *testing.T) {
 	t.Parallel()
 	whole := vfs.NewFaulty(vfs.NewMem())
@@ -312,10 +315,15 @@ func TestFaultsCare(t *testing.T) {
 		if testing.Short() {
 			step *= 10
 		}
+		ways := []bool{false}
+		if os.Getenv("BATOS_LONG") != "" {
+			step, ways = 1, []bool{false, true}
+		}
 		for n := 1; n <= whole.Calls(op); n += step {
-			for _, broken := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+			for i := range 2 * len(ways) {
+				broken := []syscall.Errno{syscall.EIO, syscall.ENOSPC}[i%2]
 				disk, l := vfs.NewFaulty(vfs.NewMem()), &ledger{}
-				disk.Fail(op, n, n%2 == 0, broken)
+				disk.Fail(op, n, (n%2 == 0) != ways[i/2], broken)
 				err := l.life(t.Context(), disk)
 				if err != nil && (batos.CodeOf(err) == "" || strings.Contains(err.Error(), "\n")) {
 					t.Fatalf("%v at call %d of %s: %v has no code or several lines", broken, n, op, err)
@@ -357,54 +365,15 @@ func packedImage(t *testing.T) (vfs.FS, *ledger, []string) {
 	return disk, l, files
 }
 
-// TestBitFlipsPacked flips one bit of every third byte of each file of a
-// packed image. Opening refuses it or verify finds it, and nothing wrong is answered.
+// TestBitFlipsPacked is TestBitFlips for a packed image.
 func TestBitFlipsPacked(t *testing.T) {
 	t.Parallel()
 	disk, _, files := packedImage(t)
-	s := open(t, disk, "/image", logstore.Options{ReadOnly: true})
-	want := readAll(t, s)
-	must(t, s.Close())
-	step := 3
+	step := 1
 	if testing.Short() {
 		step = 13
 	}
-	flips, refused := 0, 0
-	for _, name := range files {
-		content, err := vfs.ReadFile(disk, name)
-		must(t, err)
-		for off := 0; off < len(content); off += step {
-			flips++
-			bit := off % 8
-			flip(t, disk, name, int64(off), bit)
-			s, err := logstore.Open(t.Context(), disk, "/image", logstore.Options{ReadOnly: true})
-			switch code := batos.CodeOf(err); {
-			case err == nil:
-				found := s.Recovery().IndexLost != "" && strings.HasSuffix(name, logstore.IndexFile)
-				for p, err := range s.Verify(t.Context(), store.VerifyOptions{}) {
-					if err != nil {
-						t.Fatalf("%s byte %d bit %d: %v", name, off, bit, err)
-					}
-					found = found || p.Text != ""
-				}
-				if !found {
-					t.Fatalf("%s byte %d bit %d was not found", name, off, bit)
-				}
-				for what, answer := range readAll(t, s) {
-					if answer != want[what] && answer != damaged {
-						t.Fatalf("%s byte %d bit %d: %s is %s, want %s", name, off, bit, what, answer, want[what])
-					}
-				}
-				must(t, s.Close())
-			case code == batos.Corrupt, code == batos.NewerFormat && off >= 8 && off < 12:
-				refused++
-			default:
-				t.Fatalf("%s byte %d bit %d: %v", name, off, bit, err)
-			}
-			flip(t, disk, name, int64(off), bit)
-		}
-	}
-	t.Logf("%d flips found in %d files, %d at opening", flips, len(files), refused)
+	flipAll(t, disk, files, step)
 }
 
 // TestBackupFlips: a damaged backup restores nothing.

@@ -171,12 +171,28 @@ func (w *world) check(t *testing.T, s *logstore.Store) {
 	if n := len(s.Recovery().BlobsMissing); n > 0 {
 		t.Fatalf("%d blobs are missing", n)
 	}
+	for p, err := range s.Verify(ctx, store.VerifyOptions{}) {
+		must(t, err)
+		t.Fatalf("problem: %+v", p)
+	}
+}
+
+// fates is how often the power fails at each call, to lose and tear and
+// reorder other bytes each time.
+func fates() int {
+	if os.Getenv("BATOS_LONG") != "" {
+		return 12
+	}
+	return 1
 }
 
 // seeds is how many crash stories to tell; BATOS_CRASH_SEEDS tells more.
 func seeds(t *testing.T, usual int) int {
 	if n, err := strconv.Atoi(os.Getenv("BATOS_CRASH_SEEDS")); err == nil {
 		return n
+	}
+	if os.Getenv("BATOS_LONG") != "" {
+		return 20 * usual
 	}
 	if testing.Short() {
 		return usual / 10
@@ -247,16 +263,18 @@ func TestCrashEverywhere(t *testing.T) {
 	if testing.Short() {
 		step = 7
 	}
-	for n := 1; n <= whole.Calls(); n += step {
-		disk := vfs.NewCrash(uint64(n))
+	points := 0
+	for at := range fates() * whole.Calls() / step {
+		n, fate := 1+at*step%whole.Calls(), at*step/whole.Calls()
+		disk := vfs.NewCrash(uint64(n) + uint64(fate)<<32)
 		disk.StopAt(n)
 		w := run(disk)
-		if n%3 == 0 {
+		if (n+fate)%3 == 0 {
 			disk.Kill()
 		} else {
 			disk.Crash()
 		}
-		disk.StopAt(disk.Calls() + 1 + n%8) // and again while it recovers
+		disk.StopAt(disk.Calls() + 1 + (n+fate)%8) // and again while it recovers
 		if s, err := logstore.Open(t.Context(), disk, "/deep/image", crashOptions); err == nil {
 			w.check(t, s)
 		} else if !disk.Stopped() {
@@ -276,8 +294,9 @@ func TestCrashEverywhere(t *testing.T) {
 		w.check(t, s)
 		must(t, s.Close())
 		if t.Failed() {
-			t.Fatalf("power failed at call %d of %d", n, whole.Calls())
+			t.Fatalf("power failed at call %d of %d, fate %d", n, whole.Calls(), fate)
 		}
+		points++
 	}
-	t.Logf("%d crash points", whole.Calls()/step)
+	t.Logf("%d crashes at %d calls", points, whole.Calls())
 }

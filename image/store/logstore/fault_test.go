@@ -329,44 +329,72 @@ func flip(t *testing.T, disk vfs.FS, name string, off int64, bit int) {
 }
 
 // TestBitFlips flips one bit of each byte of each file, in turn. Each is found,
-// at opening or by reading; no way of reading ever answers something wrong.
+// at opening or by Verify; no way of reading ever answers something wrong.
+// BATOS_LONG=1 flips all bits.
 func TestBitFlips(t *testing.T) {
 	t.Parallel()
 	disk, files := image(t)
-	s := open(t, disk, "/image", logstore.Options{})
+	flipAll(t, disk, files, 1)
+}
+
+// flipAll flips bits of every step-th byte of the files of an image.
+func flipAll(t *testing.T, disk vfs.FS, files []string, step int) {
+	s := open(t, disk, "/image", logstore.Options{ReadOnly: true})
 	want := readAll(t, s)
 	must(t, s.Close())
+	long := os.Getenv("BATOS_LONG") != ""
+	if long {
+		step = 1
+	}
 	flips, refused := 0, 0
 	for _, name := range files {
 		content, err := vfs.ReadFile(disk, name)
 		must(t, err)
-		for off := range content {
-			flips++
-			bit := off % 8
-			flip(t, disk, name, int64(off), bit)
-			s, err := logstore.Open(t.Context(), disk, "/image", logstore.Options{ReadOnly: true})
-			switch code := batos.CodeOf(err); {
-			case err == nil:
-				found := strings.HasSuffix(name, logstore.IndexFile) && s.Recovery().IndexLost != ""
-				for what, answer := range readAll(t, s) {
-					found = found || answer == damaged
-					if answer != want[what] && answer != damaged {
-						t.Fatalf("%s byte %d bit %d: %s is %s, want %s", name, off, bit, what, answer, want[what])
-					}
+		for off := 0; off < len(content); off += step {
+			for bit := range 8 {
+				if bit != off%8 && !long {
+					continue
 				}
-				if !found {
-					t.Fatalf("%s byte %d bit %d was not found", name, off, bit)
+				flips++
+				flip(t, disk, name, int64(off), bit)
+				if !checkFlip(t, disk, name, off, bit, want) {
+					refused++
 				}
-				must(t, s.Close())
-			case code == batos.Corrupt, code == batos.NewerFormat && off >= 8 && off < 12:
-				refused++
-			default:
-				t.Fatalf("%s byte %d bit %d: %v", name, off, bit, err)
+				flip(t, disk, name, int64(off), bit)
 			}
-			flip(t, disk, name, int64(off), bit)
 		}
 	}
 	t.Logf("%d flips found in %d files, %d at opening", flips, len(files), refused)
+}
+
+// checkFlip demands that one flipped bit is found, and never answered as data.
+// It reports whether the image opens.
+func checkFlip(t *testing.T, disk vfs.FS, name string, off, bit int, want map[string]string) bool {
+	t.Helper()
+	s, err := logstore.Open(t.Context(), disk, "/image", logstore.Options{ReadOnly: true})
+	if code := batos.CodeOf(err); code == batos.Corrupt || code == batos.NewerFormat && off >= 8 && off < 12 {
+		return false
+	}
+	if err != nil {
+		t.Fatalf("%s byte %d bit %d: %v", name, off, bit, err)
+	}
+	found := s.Recovery().IndexLost != "" && strings.HasSuffix(name, logstore.IndexFile)
+	for p, err := range s.Verify(t.Context(), store.VerifyOptions{}) {
+		if err != nil {
+			t.Fatalf("%s byte %d bit %d: %v", name, off, bit, err)
+		}
+		found = found || p.Text != "" && p.Kind != store.Dangling && p.Kind != store.Unreachable
+	}
+	if !found {
+		t.Fatalf("verify does not find %s byte %d bit %d", name, off, bit)
+	}
+	for what, answer := range readAll(t, s) {
+		if answer != want[what] && answer != damaged {
+			t.Fatalf("%s byte %d bit %d: %s is %s, want %s", name, off, bit, what, answer, want[what])
+		}
+	}
+	must(t, s.Close())
+	return true
 }
 
 // TestBitFlipsWithoutIndex: with the whole log read at opening, damage before
@@ -499,6 +527,70 @@ func TestMissingBlob(t *testing.T) {
 	}
 	_, err := s.OpenBlob(t.Context(), missing[0])
 	wantCode(t, err, batos.Corrupt, "restore")
+}
+
+// TestLostSums: a blob that lost the checksums beside it is still whole, which
+// verify says; who writes the image makes them again. What is not whole is not
+// taken for it.
+func TestLostSums(t *testing.T) {
+	disk := vfs.NewMem()
+	content := bytes.Repeat([]byte("some bytes of a blob"), 150_000) // several chunks
+	s := open(t, disk, "/image", logstore.Options{})
+	var blobs []store.BlobHash
+	for _, b := range [][]byte{content, nil} {
+		w, err := s.NewBlob(t.Context())
+		must(t, err)
+		_, err = w.Write(b)
+		must(t, err)
+		h, _, err := w.Seal()
+		must(t, err)
+		blobs = append(blobs, h)
+	}
+	_, err := s.Commit(t.Context(), &store.Changes{Writes: []store.Write{{OID: 1, Data: []byte("x"), Blobs: blobs}}})
+	must(t, err)
+	must(t, s.Close())
+	file := filepath.Join("/image", logstore.BlobDir, hex.EncodeToString(blobs[0][:]))
+	sums, err := vfs.ReadFile(disk, file+".sums")
+	must(t, err)
+	for name, lose := range map[string]func(){
+		"gone":    func() { must(t, disk.Remove(file+".sums")) },
+		"damaged": func() { flip(t, disk, file+".sums", 40, 3) },
+		"cut":     func() { change(t, disk, file+".sums", func(f vfs.File) { must(t, f.Truncate(20)) }) },
+	} {
+		lose()
+		if name == "gone" {
+			must(t, disk.Remove(filepath.Join("/image", logstore.BlobDir, hex.EncodeToString(blobs[1][:])+".sums")))
+		}
+		s := open(t, disk, "/image", logstore.Options{ReadOnly: true})
+		p := problems(t, s, store.VerifyOptions{SkipBlobs: true})
+		if n := len(p[store.WrongSums]); n == 0 || len(p) != 1 || name == "gone" && n != 2 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		b, err := s.OpenBlob(t.Context(), blobs[0])
+		must(t, err)
+		got := make([]byte, len(content))
+		if _, err := b.ReadAt(got, 0); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s: the blob is not whole, %v", name, err)
+		}
+		must(t, b.Close())
+		must(t, s.Close())
+
+		flip(t, disk, file, 1<<20+5, 1)
+		s = open(t, disk, "/image", logstore.Options{})
+		_, err = s.OpenBlob(t.Context(), blobs[0])
+		wantCode(t, err, batos.Corrupt, "it holds something else")
+		flip(t, disk, file, 1<<20+5, 1)
+		if p := problems(t, s, store.VerifyOptions{}); len(p[store.WrongSums]) == 0 || len(p) != 1 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if p := problems(t, s, store.VerifyOptions{}); len(p) != 0 {
+			t.Errorf("%s: mended, there is still %+v", name, p)
+		}
+		must(t, s.Close())
+		if again, err := vfs.ReadFile(disk, file+".sums"); err != nil || !bytes.Equal(again, sums) {
+			t.Errorf("%s: the sums are not what they were, %v", name, err)
+		}
+	}
 }
 
 func TestSecondOpener(t *testing.T) {

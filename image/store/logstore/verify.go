@@ -452,10 +452,13 @@ func (v *verifier) blobs() error {
 	})
 	for _, h := range hashes {
 		kind := store.BlobAltered
-		err := v.blob(h)
+		remade, err := v.blob(h)
 		switch {
-		case err == nil:
+		case err == nil && !remade:
 			continue
+		case err == nil:
+			kind = store.WrongSums
+			err = fmt.Errorf("the checksums beside blob %x were lost: nothing else is, its content is whole", h)
 		case errors.Is(err, fs.ErrNotExist):
 			kind = store.BlobMissing
 		case batos.CodeOf(err) != batos.Corrupt && batos.CodeOf(err) != batos.NewerFormat:
@@ -473,10 +476,11 @@ func (v *verifier) blobs() error {
 	return nil
 }
 
-func (v *verifier) blob(h store.BlobHash) error {
-	b, err := v.s.OpenBlob(v.ctx, h)
+// blob reads one, and says whether its sums had to be made again.
+func (v *verifier) blob(h store.BlobHash) (remade bool, err error) {
+	b, err := v.s.openBlob(v.ctx, h)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !v.o.SkipBlobs {
 		err = b.Verify(v.ctx)
@@ -484,7 +488,7 @@ func (v *verifier) blob(h store.BlobHash) error {
 	if e := b.Close(); err == nil {
 		err = e
 	}
-	return err
+	return b.remade, err
 }
 
 // oidSet is a set of OIDs, of about a bit each where they are dense.
