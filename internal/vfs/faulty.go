@@ -22,11 +22,13 @@ const (
 	OpMkdir    Op = "mkdir"
 	OpSyncDir  Op = "syncdir"
 	OpLock     Op = "lock"
+	OpStat     Op = "stat" // Stat, and the size of an open file
+	OpReadDir  Op = "readdir"
 )
 
 // Ops lists the kinds of calls.
 func Ops() []Op {
-	return []Op{OpOpen, OpRead, OpWrite, OpSync, OpTruncate, OpAllocate, OpRename, OpRemove, OpMkdir, OpSyncDir, OpLock}
+	return []Op{OpOpen, OpRead, OpWrite, OpSync, OpTruncate, OpAllocate, OpRename, OpRemove, OpMkdir, OpSyncDir, OpLock, OpStat, OpReadDir}
 }
 
 // Faulty passes calls on to another filesystem and makes chosen ones fail. A
@@ -119,9 +121,21 @@ func (f *Faulty) MkdirAll(name string, perm fs.FileMode) error {
 	return f.inner.MkdirAll(name, perm)
 }
 
-func (f *Faulty) ReadDir(name string) ([]string, error) { return f.inner.ReadDir(name) }
-func (f *Faulty) Stat(name string) (fs.FileInfo, error) { return f.inner.Stat(name) }
-func (f *Faulty) Path(name string) string               { return f.inner.Path(name) }
+func (f *Faulty) ReadDir(name string) ([]string, error) {
+	if err := f.call(OpReadDir, name); err != nil {
+		return nil, err
+	}
+	return f.inner.ReadDir(name)
+}
+
+func (f *Faulty) Stat(name string) (fs.FileInfo, error) {
+	if err := f.call(OpStat, name); err != nil {
+		return nil, err
+	}
+	return f.inner.Stat(name)
+}
+
+func (f *Faulty) Path(name string) string { return f.inner.Path(name) }
 
 func (f *Faulty) SyncDir(name string) error {
 	if err := f.call(OpSyncDir, name); err != nil {
@@ -156,6 +170,13 @@ func (x *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 		return n, err
 	}
 	return x.File.WriteAt(p, off)
+}
+
+func (x *faultyFile) Size() (int64, error) {
+	if err := x.f.call(OpStat, x.Name()); err != nil {
+		return 0, err
+	}
+	return x.File.Size()
 }
 
 func (x *faultyFile) Truncate(size int64) error {
