@@ -24,7 +24,25 @@ func (im *Image) Diff(ctx context.Context, from, to batos.TID) ([]Change, error)
 }
 
 // diff is Diff for early <= late, and backwards if so asked.
-func (im *Image) diff(ctx context.Context, early, late batos.TID, backwards bool) ([]Change, error) {
+func (im *Image) diff(ctx context.Context, early, late batos.TID, backwards bool) (changes []Change, err error) {
+	before, err := im.store.SnapshotAt(ctx, early) // holds back pack
+	if err != nil {
+		return nil, err
+	}
+	defer before.Close()
+	after, err := im.store.SnapshotAt(ctx, late)
+	if err != nil {
+		return nil, err
+	}
+	defer after.Close()
+	if err := im.whole(early); err != nil {
+		return nil, err
+	}
+	defer func() { // the process that writes packs as if nobody read
+		if e := im.whole(early); err == nil && e != nil {
+			changes, err = nil, e
+		}
+	}()
 	touched := map[batos.OID]bool{}
 	for t, err := range im.store.Transactions(ctx, early+1, late) {
 		if err != nil {
@@ -37,16 +55,6 @@ func (im *Image) diff(ctx context.Context, early, late batos.TID, backwards bool
 			touched[r.OID] = true
 		}
 	}
-	before, err := im.store.SnapshotAt(ctx, early)
-	if err != nil {
-		return nil, err
-	}
-	defer before.Close()
-	after, err := im.store.SnapshotAt(ctx, late)
-	if err != nil {
-		return nil, err
-	}
-	defer after.Close()
 	if backwards {
 		before, after = after, before
 	}
@@ -68,6 +76,19 @@ func (im *Image) diff(ctx context.Context, early, late batos.TID, backwards bool
 	}
 	d.settle()
 	return d.changes(roots)
+}
+
+// whole is an error with code packed if the image as of a moment may lack what
+// pack removed without a trace.
+func (im *Image) whole(at batos.TID) error {
+	p, ok := im.store.(store.Packer)
+	if !ok {
+		return nil
+	}
+	if h := p.Horizon(); at < h {
+		return batos.Errorf(batos.Packed, "the image as of %s is not whole any more: what was before %s was packed away", at, h)
+	}
+	return nil
 }
 
 // revisionIn gives what a snapshot has of an object, or nil.

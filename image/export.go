@@ -81,6 +81,9 @@ func (im *Image) export(ctx context.Context, dir string, at batos.TID, lost func
 		return r, err
 	}
 	defer tx.Abort()
+	if err := im.whole(at); err != nil && lost == nil {
+		return r, err
+	}
 	e := &exporter{im: im, tx: tx, ctx: ctx, names: map[batos.OID]string{}, blobs: map[store.BlobHash]int64{}, report: &r, files: map[string]bool{}, lost: lost}
 	r.At = at
 	if e.root, err = openRoot(dir, true); err != nil {
@@ -92,6 +95,9 @@ func (im *Image) export(ctx context.Context, dir string, at batos.TID, lost func
 	}
 	if err := e.all(); err != nil {
 		return r, exportError(err)
+	}
+	if err := im.whole(at); err != nil && lost == nil { // the process that writes packs as if nobody read
+		return r, err
 	}
 	return r, exportError(e.finish())
 }

@@ -132,3 +132,36 @@ func TestBuiltOnWhatIsNotDurable(t *testing.T) {
 	t.Run("all is well", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { run(t, false) }) })
 	t.Run("the disk is full", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { run(t, true) }) })
 }
+
+// TestPackedMomentsAreRefused: what asks for all of a moment that pack has
+// thinned out says so, also when nothing of what is gone left a trace.
+func TestPackedMomentsAreRefused(t *testing.T) {
+	im := open(t)
+	kept := create(t, im, slots("a", i(1)))
+	update(t, im, func(tx *Tx) error { return tx.SetName("kept", kept) })
+	lost := create(t, im, slots("a", i(1)))
+	first := im.LastTID()
+	second := update(t, im, func(tx *Tx) error { return tx.SetSlot(lost, "a", i(2)) })
+	third := update(t, im, func(tx *Tx) error { return tx.SetSlot(lost, "a", i(3)) })
+	if _, err := im.Pack(t.Context(), PackOptions{Before: third}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := im.Diff(t.Context(), first, second)
+	wantCode(t, err, batos.Packed)
+	_, err = im.Diff(t.Context(), third, first)
+	wantCode(t, err, batos.Packed)
+	_, err = im.Export(t.Context(), t.TempDir(), first)
+	wantCode(t, err, batos.Packed)
+	if r, err := im.Export(t.Context(), t.TempDir(), third); err != nil || r.Objects != 2 {
+		t.Errorf("the oldest moment that is whole: %+v, %v", r, err)
+	}
+	if c, err := im.Diff(t.Context(), third, im.LastTID()); err != nil || len(c) != 0 {
+		t.Errorf("the difference to it: %v, %v", c, err)
+	}
+	tx, err := im.BeginAt(t.Context(), first) // one object is still as it was
+	must(t, err)
+	defer tx.Abort()
+	wantSlot(t, tx, kept, "a", i(1))
+	_, _, err = tx.Slot(lost, "a")
+	wantCode(t, err, batos.Packed)
+}

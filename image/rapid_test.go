@@ -31,8 +31,8 @@ type version struct {
 }
 
 // TestModel runs random transactions with savepoints, aborts, undos, looks
-// into the past, packs and restarts, and compares everything with a plain
-// model.
+// into the past, differences, histories, packs, backups, restores to any moment
+// and restarts, and compares everything with a plain model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fsys := vfs.NewMem()
@@ -46,6 +46,7 @@ func TestModel(t *testing.T) {
 		past := []version{{0, newWorld()}, {tid, w}}
 		now := func() *world { return past[len(past)-1].world }
 		packed := batos.TID(0) // the oldest moment that stays whole
+		var restored []string
 
 		t.Repeat(map[string]func(*rapid.T){
 			"transaction": func(t *rapid.T) {
@@ -72,6 +73,60 @@ func TestModel(t *testing.T) {
 					return
 				}
 				compare(t, tx, v.world)
+			},
+			"diff": func(t *rapid.T) {
+				from, to := rapid.SampledFrom(past).Draw(t, "from"), rapid.SampledFrom(past).Draw(t, "to")
+				changes, err := im.Diff(ctx, from.tid, to.tid)
+				if min(from.tid, to.tid) < packed && batos.CodeOf(err) == batos.Packed {
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := from.world.clone()
+				w.apply(t, changes)
+				if w.String() != to.world.String() {
+					t.Fatalf("the difference of %s and %s makes of the first\n%s\nnot\n%s", from.tid, to.tid, w, to.world)
+				}
+			},
+			"history": func(t *rapid.T) {
+				oids := sorted(now().objects)
+				if len(oids) > 0 {
+					compareHistory(t, im, rapid.SampledFrom(oids).Draw(t, "whose"), past, packed)
+				}
+			},
+			"restore": func(t *rapid.T) {
+				if _, err := im.Backup(ctx, "/backup"); err != nil {
+					t.Fatal(err)
+				}
+				v := rapid.SampledFrom(past[1:]).Draw(t, "when")
+				to := fmt.Sprint("/restored", len(restored))
+				_, err := Restore(ctx, "/backup", to, v.tid, Options{FS: fsys})
+				if v.tid < packed && batos.CodeOf(err) == batos.Packed {
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				restored = append(restored, to)
+				again, err := Open(ctx, to, Options{FS: fsys})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer again.Close()
+				tx, err := again.Begin(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tx.Abort()
+				compare(t, tx, v.world)
+			},
+			"verify": func(t *rapid.T) {
+				for p, err := range im.Verify(ctx, VerifyOptions{}, nil) {
+					if err != nil || IsDamage(p) {
+						t.Fatalf("%v: %+v", err, p)
+					}
+				}
 			},
 			"pack": func(t *rapid.T) {
 				before := rapid.SampledFrom(past).Draw(t, "before").tid
@@ -121,6 +176,23 @@ func transact(t *rapid.T, im *Image, w *world) batos.TID {
 		t.Fatal(err)
 	}
 	defer tx.Abort()
+	steps(t, tx, w)
+	if _, err := tx.Changes(); err != nil {
+		t.Fatal(err)
+	}
+	if rapid.IntRange(0, 5).Draw(t, "abort") == 0 {
+		tx.Abort()
+		return 0
+	}
+	tid, err := tx.Commit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tid
+}
+
+// steps takes random steps in a transaction and on w.
+func steps(t *rapid.T, tx *Tx, w *world) {
 	type mark struct {
 		sp Savepoint
 		w  *world
@@ -150,18 +222,38 @@ func transact(t *rapid.T, im *Image, w *world) batos.TID {
 		}
 	}
 	compare(t, tx, w)
-	if _, err := tx.Changes(); err != nil {
-		t.Fatal(err)
+}
+
+// compareHistory demands that an object's history is what the versions say: all
+// of it after the moment that was packed to, and nothing else before.
+func compareHistory(t failer, im *Image, oid batos.OID, past []version, packed batos.TID) {
+	t.Helper()
+	show := func(s *object.State) string {
+		if s == nil {
+			return "nothing"
+		}
+		return showState(oid, s)
 	}
-	if rapid.IntRange(0, 5).Draw(t, "abort") == 0 {
-		tx.Abort()
-		return 0
+	want := map[batos.TID]string{}
+	for n := 1; n < len(past); n++ {
+		if is := show(past[n].world.objects[oid]); is != show(past[n-1].world.objects[oid]) {
+			want[past[n].tid] = is
+		}
 	}
-	tid, err := tx.Commit(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for r, err := range im.History(t.Context(), oid) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := show(r.State); is != want[r.TID] {
+			t.Fatalf("revision %s of %s is %s, want %s", r.TID, oid, is, want[r.TID])
+		}
+		delete(want, r.TID)
 	}
-	return tid
+	for tid, is := range want {
+		if tid > packed {
+			t.Fatalf("the history of %s has no revision %s: %s", oid, tid, is)
+		}
+	}
 }
 
 func compare(t failer, tx *Tx, w *world) {

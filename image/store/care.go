@@ -22,6 +22,9 @@ type Packer interface {
 	// was cut short, by ctx or by a crash, has done a part of its work, and the
 	// next one goes on.
 	Pack(ctx context.Context, o PackOptions) (PackReport, error)
+	// Horizon is the oldest moment that is whole: of those before it, packs
+	// may have removed something without a trace. Zero if nothing was packed.
+	Horizon() batos.TID
 }
 
 // PackOptions say what Pack may remove.

@@ -83,6 +83,9 @@ func (o *snapshots) raise(to batos.TID) {
 // past reports whether tid lies where pack was.
 func (o *snapshots) past(tid batos.TID) bool { return uint64(tid) < o.horizon.Load() }
 
+// Horizon implements [store.Packer].
+func (s *Store) Horizon() batos.TID { return batos.TID(s.snaps.horizon.Load()) }
+
 // Snapshot implements [store.Store].
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	return s.SnapshotAt(ctx, math.MaxUint64)
