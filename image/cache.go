@@ -7,8 +7,8 @@ import (
 )
 
 // cache keeps the newest decoded revisions of an image whose store it is the
-// only writer of, or is told of what others commit, within a bound of estimated
-// bytes.
+// only writer of, or is told of what others commit, within a bound of bytes
+// of memory.
 //
 // It must never show a transaction a revision that the transaction's snapshot
 // does not have, however commits, loads and evictions overtake each other. It
@@ -57,7 +57,7 @@ type entry struct {
 	prev, next *entry
 }
 
-// newCache makes a cache of about limit bytes over a store whose newest commit
+// newCache makes a cache of at most limit bytes over a store whose newest commit
 // is last.
 func newCache(limit int64, last batos.TID) *cache {
 	c := &cache{}
@@ -252,7 +252,7 @@ func (s *shard) touch(e *entry) {
 	s.link(e)
 }
 
-// stats gives the estimated memory of all entries, and how often get knew the
+// stats gives the memory of all entries, and how often get knew the
 // answer and did not.
 func (c *cache) stats() (bytes, hits, misses int64) {
 	for i := range c.shards {

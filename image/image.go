@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// FS is where the image's folder is; nil is the machine's own files.
 	FS vfs.FS
-	// CacheBytes bounds the decoded revisions kept in memory, by an estimate;
+	// CacheBytes bounds the memory of the decoded revisions that are kept;
 	// 0 is 128 MiB.
 	CacheBytes int64
 	// ReadOnly opens an image without changing a byte of it, also while another
@@ -241,7 +241,7 @@ func (im *Image) Wait(ctx context.Context, after batos.TID) (batos.TID, error) {
 // Stats are sizes of the store, and how the cache of decoded revisions does.
 type Stats struct {
 	store.Stats
-	CacheBytes             int64 // estimated memory
+	CacheBytes             int64 // of memory, within about a tenth
 	CacheHits, CacheMisses int64
 }
 

@@ -1,6 +1,8 @@
 package image
 
 import (
+	"reflect"
+
 	"batos"
 	"batos/image/store"
 	"batos/internal/codec"
@@ -19,7 +21,7 @@ type revision struct {
 	root    *codec.Root
 	leaf    *codec.Leaf
 	inner   *codec.Inner
-	size    int64 // estimated memory in bytes
+	size    int64 // memory in bytes, by account: what a cache pays for it
 }
 
 // objectRevision is the revision of an object, in one piece.
@@ -113,13 +115,13 @@ func decode(r store.Revision) (*revision, error) {
 	if err != nil {
 		return nil, batos.Errorf(batos.CodeOf(err), "object %s as of %s: %w", r.OID, r.TID, err)
 	}
-	v.oid, v.tid, v.size = r.OID, r.TID, sizeInMemory(r.Data)
+	v.oid, v.tid = r.OID, r.TID
 	return v, nil
 }
 
 func decodeObject(data []byte) (*revision, error) {
 	var o *objectRevision
-	state, err := codec.DecodeStateIn(data, func(n int) (*object.State, []object.Slot) {
+	state, held, err := codec.DecodeStateIn(data, func(n int) (*object.State, []object.Slot) {
 		var room []object.Slot
 		o, room = newObject(n)
 		return &o.own, room
@@ -129,6 +131,7 @@ func decodeObject(data []byte) (*revision, error) {
 	}
 	o.state = state
 	o.parents = state.AppendParents(o.first[:0])
+	o.size = objectMemory(len(state.Slots()), len(o.parents)) + int64(held)
 	return &o.revision, nil
 }
 
@@ -143,11 +146,54 @@ func decodePage(kind codec.Kind, data []byte) (v *revision, err error) {
 	case codec.KindInner:
 		v.inner, err = codec.DecodeInner(data)
 	}
+	if err == nil {
+		v.size = v.pageMemory(len(data))
+	}
 	return v, err
 }
 
-// sizeInMemory estimates what a record takes when it is decoded.
-func sizeInMemory(data []byte) int64 { return int64(4*len(data)) + 256 }
+// What a revision takes of memory beside its content, in the cache.
+var (
+	revisionSize = int(reflect.TypeFor[revision]().Size())
+	pieceSize    = int(reflect.TypeFor[objectRevision]().Size())
+	slotSize     = int(reflect.TypeFor[object.Slot]().Size())
+	stateSize    = int(reflect.TypeFor[object.State]().Size())
+	entryMemory  = codec.Allocated(int(reflect.TypeFor[entry]().Size())) + 28 // and its place in a map
+)
+
+// mostInPiece is up to how many slots an object is in one piece with its
+// revision.
+const mostInPiece = 8
+
+// objectMemory is what newObject and the cache take for an object.
+func objectMemory(slots, parents int) int64 {
+	n := pieceSize
+	if slots <= mostInPiece {
+		n += slots * slotSize
+	}
+	return int64(entryMemory + codec.Allocated(n) + parentsMemory(parents))
+}
+
+func parentsMemory(n int) int {
+	if n <= 1 {
+		return 0 // in the revision
+	}
+	return codec.Allocated(8 * n)
+}
+
+// pageMemory is what a page or root takes whose record has that length.
+func (v *revision) pageMemory(record int) int64 {
+	n := entryMemory + codec.Allocated(revisionSize)
+	switch {
+	case v.root != nil:
+		n += codec.Allocated(16)
+	case v.leaf != nil:
+		n += codec.PageMemory(record, 2*len(v.leaf.Keys), 0)
+	case v.inner != nil:
+		n += codec.PageMemory(record, len(v.inner.Keys), len(v.inner.Kids))
+	}
+	return int64(n)
+}
 
 // encode gives the write that makes v the next revision after base, with its
 // bytes at the end of *buf. A page, which nobody else may be using yet, takes
@@ -179,7 +225,11 @@ func (v *revision) encode(base batos.TID, buf *[]byte) (store.Write, error) {
 	}
 	end := len(*buf)
 	w.Data = (*buf)[start:end:end]
-	v.size = sizeInMemory(w.Data)
+	if v.state != nil {
+		v.size = int64(entryMemory + codec.Allocated(revisionSize) + codec.Allocated(stateSize) + parentsMemory(len(v.parents)) + codec.Memory(v.state))
+	} else if err == nil {
+		v.size = v.pageMemory(len(w.Data))
+	}
 	return w, err
 }
 

@@ -33,8 +33,8 @@ type Slot struct {
 	Value Value
 }
 
-// fewSlots is the number of slots up to which a scan beats a map.
-const fewSlots = 12
+// FewSlots is the number of slots up to which a scan beats a map.
+const FewSlots = 12
 
 // NewState makes a State of the given slots, which it keeps.
 func NewState(p Protection, creator batos.Authority, slots ...Slot) *State {
@@ -52,7 +52,7 @@ func (s *State) Init(p Protection, creator batos.Authority, slots []Slot) {
 
 func (s *State) reindex() {
 	s.index = nil
-	if len(s.slots) > fewSlots {
+	if len(s.slots) > FewSlots {
 		s.index = make(map[string]int, len(s.slots))
 		for i := range s.slots {
 			s.index[s.slots[i].Name] = i

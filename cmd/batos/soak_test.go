@@ -68,7 +68,7 @@ func (s *soak) short(t *testing.T) {
 	}
 	round := func() {
 		w := &soaker{soak: s, rng: rand.New(rand.NewPCG(7, 0)), packs: true}
-		for _, work := range works {
+		for _, work := range allWorks {
 			w.do(t, work)
 		}
 		w.leave()

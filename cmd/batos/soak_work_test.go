@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type soak struct {
 	*mortal
 	isModel bool
 	added   atomic.Int64 // to the object soak, as answered
+	engine  sync.RWMutex // held to write by who kills it
 
 	mu                sync.Mutex
 	took, tookMission []time.Duration // since the last sample
@@ -69,14 +71,17 @@ var works = []work{
 	{"pack", 1, (*soaker).pack, true},
 }
 
+// allWorks are they and the churn.
+var allWorks = slices.Concat(works, churn)
+
 // pick chooses the next work.
 func (w *soaker) pick() work {
 	all := 0
-	for _, x := range works {
+	for _, x := range allWorks {
 		all += x.often
 	}
 	n := w.rng.IntN(all)
-	for _, x := range works {
+	for _, x := range allWorks {
 		if n -= x.often; n < 0 {
 			return x
 		}
@@ -259,6 +264,8 @@ func (w *soaker) setAndUndo(ctx context.Context) error {
 
 // mission has a method written, and takes it and what it did back.
 func (w *soaker) mission(ctx context.Context) error {
+	w.engine.RLock()
+	defer w.engine.RUnlock()
 	thing := fmt.Sprintf("thing%d", w.n)
 	v, err := w.ask(ctx, thing, "increment_by", object.NewInt(4))
 	if err := expect(v, err, 7); err != nil {
@@ -338,6 +345,8 @@ func (w *soaker) chat(ctx context.Context) error {
 	if !w.isModel {
 		return nil
 	}
+	w.engine.RLock()
+	defer w.engine.RUnlock()
 	body := `{"model": "brick", "stream": true, "max_tokens": 8, "messages": [{"role": "user", "content": "count"}]}`
 	status, b, err := w.request(ctx, http.MethodPost, "/v1/chat/completions", body)
 	if err == nil && (status != http.StatusOK || !bytes.Contains(b, []byte("data: [DONE]"))) {

@@ -115,7 +115,7 @@ func up(app *cli.App, b brain) *cobra.Command {
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads of the engine (default: 2, or 1 on a single core)")
 	c.Flags().IntVar(&f.context, "context", 0, "context of the engine in tokens (default: the model's, at most 8192, less where memory is short)")
 	c.Flags().IntVar(&f.gpuLayers, "gpu-layers", 0, "layers on GPUs (default: as many as fit their free memory; -1: none)")
-	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately, about; when it is full the process takes four times as much")
+	c.Flags().IntVar(&f.cache, "cache", 128, "MiB of memory for objects that were read or written lately; when it is full the process takes about twice as much and 100 MiB")
 	c.Flags().StringVar(&f.serverAdapters, "server-adapters", "", "let the server at --model, which must serve the image's model, use the image's adapters: the folder, as\n"+
 		"the server sees it, that batos adapter export filled (vLLM, LoRAX), or \"sent\" for servers that read none (Ollama, llama-server)")
 	c.Flags().IntVar(&f.parallel, "parallel", 0, "most requests at a time to the server at --model (default 4)")
@@ -153,7 +153,9 @@ func serve(ctx context.Context, app *cli.App, b brain, f upFlags) (err error) {
 	if f.cache < 1 {
 		return batos.Errorf(batos.Invalid, "--cache %d: give 1 MiB at least", f.cache)
 	}
-	im, err := image.Open(ctx, dir, image.Options{CacheBytes: int64(f.cache) << 20})
+	cache := int64(f.cache) << 20
+	limitMemory(ctx, cache)
+	im, err := image.Open(ctx, dir, image.Options{CacheBytes: cache})
 	if err != nil {
 		return err
 	}
@@ -322,9 +324,10 @@ func observe(ctx context.Context, c *kernel.Config) (*telemetry.Metrics, func(),
 // mounts are the doors for programs that speak somebody else's protocol.
 func mounts(k *kernel.Kernel, keys *access.Keyring, metrics *telemetry.Metrics, log *slog.Logger) map[string]nethttp.Handler {
 	return map[string]nethttp.Handler{
-		"GET /metrics": metrics.Handler(),
-		"/v1/":         openaidoor.Handler(openaidoor.Config{Kernel: k, Keys: keys, Log: log}),
-		"/mcp":         mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
+		"GET /metrics":      metrics.Handler(),
+		"GET /debug/pprof/": profiles(keys),
+		"/v1/":              openaidoor.Handler(openaidoor.Config{Kernel: k, Keys: keys, Log: log}),
+		"/mcp":              mcp.Handler(mcp.Config{Kernel: k, Keys: keys, Release: release, Log: log}),
 	}
 }
 

@@ -111,17 +111,19 @@ func AppendState(b []byte, s *object.State) []byte {
 
 // DecodeState is the inverse of [EncodeState].
 func DecodeState(data []byte) (*object.State, error) {
-	return DecodeStateIn(data, func(int) (*object.State, []object.Slot) { return &object.State{}, nil })
+	s, _, err := DecodeStateIn(data, func(int) (*object.State, []object.Slot) { return &object.State{}, nil })
+	return s, err
 }
 
 // DecodeStateIn is DecodeState in memory of the caller's: place is called once,
 // with the number of slots, and answers where the state goes and, if it likes,
 // room for its slots. It is not called for a record that ends before that, and
-// after an error what it gave is of no use.
-func DecodeStateIn(data []byte, place func(slots int) (*object.State, []object.Slot)) (*object.State, error) {
+// after an error what it gave is of no use. Held is the bytes of memory that the
+// state takes beside what place gave.
+func DecodeStateIn(data []byte, place func(slots int) (*object.State, []object.Slot)) (s *object.State, held int, err error) {
 	d, err := body(data, KindObject)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	d.tuple(4)
 	protection := object.Protection(d.small(uint64(object.Sealed)))
@@ -129,16 +131,16 @@ func DecodeStateIn(data []byte, place func(slots int) (*object.State, []object.S
 	by := d.str()
 	n := d.mapLen()
 	if d.err != nil {
-		return nil, d.err
+		return nil, 0, d.err
 	}
 	s, room := place(n)
 	slots := d.slots(n, room)
 	if err := d.end(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.Init(protection, creator, slots)
 	s.CreatedBy = batos.MessageID(by)
-	return s, nil
+	return s, d.held + indexMemory(n), nil
 }
 
 // EncodeValue gives one value in bytes. What [object.Check] refuses will not

@@ -18,6 +18,7 @@ type decoder struct {
 	all   string // what of b begins with the first text that was copied, if that is small
 	allAt int    // where all begins in b
 	depth int    // containers open around i
+	held  int    // bytes of memory that what was read takes, see memory.go
 	err   error
 }
 
@@ -221,6 +222,7 @@ func (d *decoder) strValue() object.Value {
 			return w.value
 		}
 	}
+	d.held += boxSize
 	return object.Str(d.text(p))
 }
 
@@ -241,11 +243,13 @@ func (d *decoder) text(p []byte) string {
 // copied gives the bytes that were read last in memory that nobody changes.
 func (d *decoder) copied(p []byte) string {
 	if len(p) == 0 || len(d.b) > sharedText {
+		d.hold(len(p))
 		return string(p)
 	}
 	if d.all == "" {
 		d.allAt = d.i - len(p)
 		d.all = string(d.b[d.allAt:])
+		d.hold(len(d.all))
 	}
 	return d.all[d.i-len(p)-d.allAt : d.i-d.allAt]
 }
@@ -337,6 +341,7 @@ func (d *decoder) slots(n int, room []object.Slot) []object.Slot {
 	slots := room[:0]
 	if cap(room) < n {
 		slots = make([]object.Slot, 0, n)
+		d.hold(n * slotSize)
 	}
 	var seen map[string]struct{}
 	if n > fewNames {
@@ -373,6 +378,7 @@ func (d *decoder) values(n int) []object.Value {
 		return nil
 	}
 	items := make([]object.Value, 0, n)
+	d.hold(n * valueSize)
 	for range n {
 		v := d.value()
 		if d.err != nil {
@@ -441,7 +447,11 @@ func (d *decoder) value() object.Value {
 		d.fail("it ends too early")
 		return nil
 	case t < 0x80, t >= 0xe0, t >= 0xcc && t <= 0xcf, t >= 0xd0 && t <= 0xd3:
-		return boxed(d.int())
+		i := d.int()
+		if i < 0 || i >= int64(len(smallInts)) {
+			d.held += boxSize
+		}
+		return boxed(i)
 	case t&0xe0 == 0xa0, t >= 0xd9 && t <= 0xdb:
 		return d.strValue()
 	case t&0xf0 == 0x90, t == 0xdc, t == 0xdd:
@@ -457,6 +467,7 @@ func (d *decoder) value() object.Value {
 	case t == 0xcb:
 		return d.float()
 	case t >= 0xc4 && t <= 0xc6:
+		d.held += boxSize
 		return object.Bytes(d.copied(d.bin()))
 	}
 	return d.ext()
@@ -480,12 +491,14 @@ type shortList struct {
 
 func (d *decoder) listValue() object.Value {
 	if n := int(d.peek()) - 0x90; n <= 0 || n > len(shortList{}.items) {
+		d.held += listSize
 		return &object.List{Items: d.list()}
 	}
 	if !d.enter() {
 		return nil
 	}
 	l := &shortList{}
+	d.held += shortListSize
 	n := d.arrayLen()
 	l.Items = l.items[:n:n]
 	for i := range l.Items {
@@ -507,6 +520,8 @@ func (d *decoder) dict() object.Value {
 		return nil
 	}
 	entries := make([]object.Entry, 0, n)
+	d.held += listSize
+	d.hold(n * 2 * valueSize)
 	var seen names
 	for range n {
 		key := d.key(&seen)
@@ -541,6 +556,7 @@ func (d *decoder) float() object.Value {
 	if f != f && bits != math.Float64bits(math.NaN()) {
 		d.fail("a float is not in its one form")
 	}
+	d.held += wordSize
 	return object.Float(f)
 }
 
@@ -565,12 +581,14 @@ func (d *decoder) payload(code byte, n int) object.Value {
 	case ExtBigInt:
 		return d.bigInt(n)
 	case ExtTuple:
+		d.held += listSize
 		return &object.Tuple{Items: d.list()}
 	case ExtSet:
 		return d.set()
 	case ExtMethod:
 		return d.method()
 	case ExtPrimitive:
+		d.held += boxSize
 		return object.Primitive(d.text(d.take(n)))
 	case ExtBlob:
 		var b object.Blob
@@ -579,7 +597,11 @@ func (d *decoder) payload(code byte, n int) object.Value {
 		if b.Size < 0 {
 			d.fail("a blob has a size below zero")
 		}
+		d.held += blobSize
 		return b
+	}
+	d.held += wordSize
+	switch code {
 	case ExtRef:
 		return object.Ref(d.number(8))
 	case ExtTree:
@@ -607,6 +629,7 @@ func (d *decoder) bigInt(n int) object.Value {
 		d.fail("an integer is not in its shortest form")
 		return nil
 	}
+	d.hold(boxSize + bigSize + len(p))
 	return object.BigInt(i)
 }
 
@@ -619,6 +642,8 @@ func (d *decoder) set() object.Value {
 		return nil
 	}
 	items := make([]object.Value, 0, n)
+	d.held += listSize
+	d.hold(n * valueSize)
 	var seen names
 	for range n {
 		k := d.key(&seen)
@@ -633,6 +658,7 @@ func (d *decoder) set() object.Value {
 
 func (d *decoder) method() object.Value {
 	d.tuple(7)
+	d.held += methodSize
 	m := &object.Method{
 		Selector:   batos.Selector(d.str()),
 		Source:     d.str(),

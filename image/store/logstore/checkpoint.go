@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -203,24 +204,22 @@ func writeIndexTo(f io.WriterAt, id imageID, x *index, blobs func() []store.Blob
 			return err
 		}
 	}
-	others, live := x.appendSparse(nil)
-	hashes := blobs()
-	upTo := x.now().end
-
-	start := off
-	for _, n := range []int{len(directory) / directoryEntry, len(others) / 24, len(marks), len(hashes)} {
-		buf = le.AppendUint64(buf, uint64(n))
+	w := tailWriter{to: f, off: off, start: off, buf: append(make([]byte, tailCounts, indexBuffer), directory...)}
+	others, live, err := w.others(x)
+	if err != nil {
+		return err
 	}
-	buf = append(append(buf, directory...), others...)
 	for _, m := range marks {
-		buf = le.AppendUint64(buf, uint64(m.tid))
-		buf = le.AppendUint64(buf, m.pos)
+		w.buf = le.AppendUint64(w.buf, uint64(m.tid))
+		w.buf = le.AppendUint64(w.buf, m.pos)
 	}
+	hashes := blobs()
 	for i := range hashes {
-		buf = append(buf, hashes[i][:]...)
+		w.buf = append(w.buf, hashes[i][:]...)
 	}
-	buf = le.AppendUint32(buf, crc32.Update(seed, castagnoli, buf))
-	if err := flush(); err != nil {
+	upTo := x.now().end
+	tail, err := w.finish(seed, len(directory)/directoryEntry, others, len(marks), len(hashes))
+	if err != nil {
 		return err
 	}
 
@@ -229,28 +228,82 @@ func writeIndexTo(f io.WriterAt, id imageID, x *index, blobs func() []store.Blob
 	h = le.AppendUint32(h, 0)
 	h = append(h, id[:]...)
 	for _, v := range []uint64{
-		st.end, st.lastPos, uint64(st.last), uint64(st.next), uint64(st.transactions), uint64(objects + live), upTo, uint64(start), uint64(off - start),
+		st.end, st.lastPos, uint64(st.last), uint64(st.next), uint64(st.transactions), uint64(objects + live), upTo, uint64(off), uint64(tail),
 	} {
 		h = le.AppendUint64(h, v)
 	}
 	h = h[:indexHeader-4]
-	_, err := f.WriteAt(le.AppendUint32(h, crc32.Update(seed, castagnoli, h)), 0)
+	_, err = f.WriteAt(le.AppendUint32(h, crc32.Update(seed, castagnoli, h)), 0)
 	return err
 }
 
-// appendSparse encodes the other entries and counts those that live.
-func (x *index) appendSparse(b []byte) (_ []byte, live int64) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for oid, e := range x.sparse {
-		b = le.AppendUint64(b, uint64(oid))
-		b = le.AppendUint64(b, uint64(e.location))
-		b = le.AppendUint64(b, uint64(e.tid))
-		if e.live() {
-			live++
+// tailCounts is the length of the four numbers that the tail begins with.
+const tailCounts = 32
+
+// tailWriter writes the tail of an index file piece by piece: it is as long as
+// there are other entries.
+type tailWriter struct {
+	to         io.WriterAt
+	start, off int64
+	buf        []byte // what comes next, from off on; of the counts only their room
+	crc        uint32 // of what comes after the counts, as if nothing came before
+	written    bool   // the room of the counts is
+}
+
+func (w *tailWriter) flush() error {
+	skip := 0
+	if !w.written {
+		w.written, w.crc, skip = true, ^uint32(0), tailCounts
+	}
+	w.crc = crc32.Update(w.crc, castagnoli, w.buf[skip:])
+	_, err := w.to.WriteAt(w.buf, w.off)
+	w.off += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	return err
+}
+
+// others writes the entries that stand in no page, counts them and those of
+// them that live.
+func (w *tailWriter) others(x *index) (n int, live int64, err error) {
+	for h, more := uint64(0), true; more; more = h != 0 {
+		was := len(w.buf)
+		w.buf, h = x.appendSparse(w.buf, h)
+		for it := range slices.Chunk(w.buf[was:], sparseItem) {
+			n++
+			if entryOf(it).live() {
+				live++
+			}
+		}
+		if len(w.buf) >= indexBuffer {
+			if err := w.flush(); err != nil {
+				return 0, 0, err
+			}
 		}
 	}
-	return b, live
+	return n, live, nil
+}
+
+// finish writes what is left, then the counts, which the checksum has in front:
+// a CRC is linear, so that what comes after them counts as it would after
+// zeros. It gives the tail's length.
+func (w *tailWriter) finish(seed uint32, counts ...int) (int64, error) {
+	if err := w.flush(); err != nil {
+		return 0, err
+	}
+	head := make([]byte, 0, tailCounts)
+	for _, n := range counts {
+		head = le.AppendUint64(head, uint64(n))
+	}
+	front := crc32.Update(seed, castagnoli, head)
+	zeros := make([]byte, 64<<10)
+	for rest := w.off - w.start - tailCounts; rest > 0; rest -= int64(len(zeros)) {
+		front = crc32.Update(front, castagnoli, zeros[:min(rest, int64(len(zeros)))])
+	}
+	if _, err := w.to.WriteAt(head, w.start); err != nil {
+		return 0, err
+	}
+	_, err := w.to.WriteAt(le.AppendUint32(nil, ^(front^w.crc)), w.off)
+	return w.off + 4 - w.start, err
 }
 
 // parseIndex reads an index file of size bytes. It answers errBad for damage,
@@ -290,7 +343,9 @@ func parseIndex(r io.ReaderAt, size int64) (indexFile, error) {
 	if x.next > batos.DerivedOID || x.lastPos > x.end || x.end > f.upTo || tailAt < indexHeader || tailAt > uint64(size) || tail != uint64(size)-tailAt || tail < 36 {
 		return indexFile{}, errBad
 	}
-	t := make([]byte, tail)
+	memory := vfs.NewMemory(int(tail))
+	defer runtime.KeepAlive(memory)
+	t := memory.Bytes
 	if err := readFull(r, t, int64(tailAt)); err != nil {
 		return indexFile{}, err
 	}
@@ -298,20 +353,20 @@ func parseIndex(r io.ReaderAt, size int64) (indexFile, error) {
 		return indexFile{}, errBad
 	}
 	c := cursor{b: t[:tail-4]}
-	n := c.take(32)
+	n := c.take(tailCounts)
 	directory := c.many(le.Uint64(n), directoryEntry)
-	others := c.many(le.Uint64(n[8:]), 24)
+	others := c.many(le.Uint64(n[8:]), sparseItem)
 	marks := c.many(le.Uint64(n[16:]), 16)
 	hashes := c.many(le.Uint64(n[24:]), 32)
 	if c.bad || len(c.b) > 0 {
 		return indexFile{}, errBad
 	}
-	for ; len(others) > 0; others = others[24:] {
+	for ; len(others) > 0; others = others[sparseItem:] {
 		oid := batos.OID(le.Uint64(others))
 		if oid < denseOIDs {
 			return indexFile{}, errBad
 		}
-		x.sparse[oid] = entry{location(le.Uint64(others[8:])), batos.TID(le.Uint64(others[16:]))}
+		x.sparse.set(oid, entryOf(others))
 	}
 	for ; len(marks) > 0; marks = marks[16:] {
 		m := mark{batos.TID(le.Uint64(marks)), le.Uint64(marks[8:])}

@@ -2,7 +2,6 @@ package logstore
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -16,7 +15,7 @@ const (
 	pageLen  = 1 << pageBits
 
 	// denseOIDs bounds the OIDs that are kept in pages; those above, derived
-	// ones and stray ones, are few and live in a map.
+	// ones and stray ones, are far apart and stand in a table (sparse.go).
 	denseOIDs = 1 << 32
 
 	// markEvery and markAfter are the distances in bytes and microseconds of the
@@ -110,14 +109,15 @@ func (p *page) used() int {
 // are safe for concurrent use.
 //
 // It is the one thing that grows with the number of objects, and is large: so
-// its pages lie outside the collector's heap, where they cost what they are.
-// They live as long as the index; no pointer to one may leave its methods.
+// its pages, of both kinds, lie outside the collector's heap, where they cost
+// what they are. They live as long as the index; no pointer to one may leave
+// its methods.
 type index struct {
 	mu     sync.RWMutex
 	pages  []*page
 	free   []byte // of memory, for new pages
 	memory []*vfs.Memory
-	sparse map[batos.OID]entry
+	sparse sparse
 	marks  []mark // ascending
 	state
 }
@@ -133,7 +133,7 @@ type state struct {
 }
 
 func newIndex() *index {
-	return &index{sparse: map[batos.OID]entry{}, state: state{next: 1}}
+	return &index{sparse: newSparse(), state: state{next: 1}}
 }
 
 // get gives the entry of an object.
@@ -141,7 +141,7 @@ func (x *index) get(oid batos.OID) entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if oid >= denseOIDs {
-		return x.sparse[oid]
+		return x.sparse.get(oid)
 	}
 	p := x.lookup(oid)
 	if p.location == 0 {
@@ -159,7 +159,7 @@ func (x *index) place(oid batos.OID) place {
 
 func (x *index) lookup(oid batos.OID) place {
 	if oid >= denseOIDs {
-		e := x.sparse[oid]
+		e := x.sparse.get(oid)
 		return place{e.location, uint32(e.tid)}
 	}
 	if p := int(oid >> pageBits); p < len(x.pages) && x.pages[p] != nil {
@@ -220,8 +220,7 @@ func (x *index) reserve(n int) {
 // the transaction before anything asks for its TID.
 func (x *index) set(oid batos.OID, e entry) {
 	if oid >= denseOIDs {
-		x.count(x.sparse[oid].location, e.location)
-		x.sparse[oid] = e
+		x.count(x.sparse.set(oid, e).location, e.location)
 		return
 	}
 	b := x.page(int(oid >> pageBits)).at(int(oid & (pageLen - 1)))
@@ -316,13 +315,14 @@ func (x *index) entries() iter.Seq2[batos.OID, entry] {
 				}
 			}
 		}
-		x.mu.RLock()
-		sparse := maps.Clone(x.sparse)
-		x.mu.RUnlock()
-		for oid, e := range sparse {
-			if !yield(oid, e) {
-				return
+		for h, more := uint64(0), true; more; {
+			copied, h = x.appendSparse(copied[:0], h)
+			for it := range slices.Chunk(copied, sparseItem) {
+				if !yield(batos.OID(le.Uint64(it)), entryOf(it)) {
+					return
+				}
 			}
+			more = h != 0
 		}
 	}
 }
@@ -341,9 +341,23 @@ func (x *index) appendPage(b []byte, p int) (_ []byte, marks []mark, more bool) 
 	return b, x.marks, true
 }
 
+// appendSparse appends the items of the page of other entries that has a hash,
+// and gives the hash to go on with, 0 after the last page: see [sparse.page].
+func (x *index) appendSparse(b []byte, h uint64) (_ []byte, next uint64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	p, next := x.sparse.page(h)
+	if p != nil {
+		for it := range p.items {
+			b = append(b, it...)
+		}
+	}
+	return b, next
+}
+
 // bytes is about how large the index is in a file.
 func (x *index) bytes() uint64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return uint64(x.objects)*entrySize + 24*uint64(len(x.sparse))
+	return uint64(x.objects)*entrySize + sparseItem*uint64(x.sparse.n)
 }
