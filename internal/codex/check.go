@@ -29,6 +29,7 @@ func (p *parser) finish() {
 	for i := range c.Matrix {
 		p.checkRule(&c.Matrix[i])
 	}
+	p.checkTypes()
 	for i := range c.Workflows {
 		p.checkWorkflow(&c.Workflows[i])
 	}
@@ -80,6 +81,50 @@ func (p *parser) checkRule(r *Rule) {
 			p.problems.add(r.Line, "%s is never reached: line %d takes all of type %s", r.Query, o.Line, r.Type)
 		}
 	}
+}
+
+// types are the types of mission that the system itself begins.
+var types = []string{"unhandled_message", "question", "self_audit"}
+
+// checkTypes demands a workflow for each mission that the system can begin, and
+// finds slips in the names of types. People may add types of their own.
+func (p *parser) checkTypes() {
+	for _, r := range p.out.Matrix {
+		for _, t := range types {
+			if r.Type != t && near(r.Type, t) {
+				p.problems.add(r.Line, "%s: there is no type %q; write %s", r.Query, r.Type, t)
+			}
+		}
+	}
+	if p.matrix == 0 {
+		return
+	}
+	for _, t := range types {
+		if !slices.ContainsFunc(p.out.Matrix, func(r Rule) bool { return r.Type == t && len(r.Selectors) == 0 }) {
+			p.problems.add(p.matrix, "the matrix needs a row of type %s without selectors, for all that no other row takes", t)
+		}
+	}
+}
+
+// near reports whether two words differ in at most two letters.
+func near(a, b string) bool {
+	x, y := []rune(a), []rune(b)
+	above := make([]int, len(y)+1) // distances of what was read of x to each beginning of y
+	for j := range above {
+		above[j] = j
+	}
+	for i := range x {
+		row := []int{i + 1}
+		for j := range y {
+			d := above[j]
+			if x[i] != y[j] {
+				d++
+			}
+			row = append(row, min(d, above[j+1]+1, row[j]+1))
+		}
+		above = row
+	}
+	return above[len(y)] <= 2
 }
 
 func (p *parser) checkWorkflow(w *Workflow) {

@@ -130,6 +130,9 @@ func (c *Codex) Workflow(name string) *Workflow {
 	return nil
 }
 
+// filled are the places in a prompt that [Persona.Fill] fills.
+var filled = []string{"voice", "title", "duties"}
+
 // Fill puts the persona into one of its prompts.
 func (p *Persona) Fill(text string) string {
 	return strings.NewReplacer("{voice}", p.Voice, "{title}", p.Title, "{duties}", p.Duties).Replace(text)

@@ -98,13 +98,23 @@ func TestProblemsNameLineAndReason(t *testing.T) {
 		{"| display | unhandled_message | display_yourself |", "| display | unhandled_message | – |", "is never reached"},
 		{"| State | Persona | Work |", "| Stage | Persona | Work |", `no column "state"`},
 		{"| IDLE | – | – | – | DECOMPOSING", "| IDLE | – | – | – | –", "leads nowhere"},
+		{"| IDLE | – | – | – | DECOMPOSING | FAILED |", "| IDLE | – | – | – | DECOMPOSING |", "the row has 5 cells, and the table 6 columns"},
+		{"| IDLE | – | – | – | DECOMPOSING | FAILED |", "| IDLE | – | – | – | DECOMPOSING | FAILED | x |", "the row has 7 cells, and the table 6 columns"},
+		{"| display | unhandled_message |", "| display | unhandled_massage |", `no type "unhandled_massage"; write unhandled_message`},
+		{"| question | question | – |", "| question | question | ask_ |", "needs a row of type question without selectors"},
+		{"| audit | self_audit |", "| audit | weekly_report |", "needs a row of type self_audit"},
+		{"{voice}. Answer the question", "{vioce}. Answer the question", "nothing fills {vioce}; write {voice}"},
+		{"grammar=sentence", "grammar=sentence twice", `"twice" means nothing on a fence`},
+		{"(at most four short sentences).\n```", "(at most four short sentences).", "the fence that begins here is not closed before the next prompt, line 27"},
+		{"#### requirements for covenant", "#### requirements for covenant\n\n```\nOne.\n```", "requirements for covenant has a second text"},
+		{"Voice: exact", "Voice: \xff", "is not UTF-8"},
 	} {
 		_, err := Parse("codex.md", strings.Replace(whole, c.old, c.new, 1))
 		if batos.CodeOf(err) != batos.Invalid || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q for %q: %v", c.new, c.old, err)
 			continue
 		}
-		if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "codex.md:") {
+		if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "codex.md:") || len(err.Error()) > 600 {
 			t.Errorf("not one line with a place: %v", err)
 		}
 		_ = line(c.old)

@@ -1,8 +1,10 @@
 package codex
 
 import (
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -31,6 +33,9 @@ func Parse(file, source string) (*Codex, error) {
 	if len(source) > maxSource {
 		return nil, batos.Errorf(batos.Limit, "%s: a codex has at most %d KiB", file, maxSource>>10)
 	}
+	if !utf8.ValidString(source) {
+		return nil, batos.Errorf(batos.Invalid, "%s: the codex is not UTF-8 text", file)
+	}
 	source = strings.ReplaceAll(source, "\r\n", "\n")
 	md := goldmark.New(goldmark.WithExtensions(extension.Table))
 	src := []byte(source)
@@ -54,7 +59,7 @@ type parser struct {
 	persona  *Persona
 	prompt   *Prompt
 	workflow *Workflow
-	matrix   bool // the table was seen
+	matrix   int // the line of its table; 0 before it
 }
 
 // line is the line, from 1, of a node or of the first text below it.
@@ -193,14 +198,42 @@ func (p *parser) facts(l *ast.List) {
 	}
 }
 
+// inPrompts are the places in prompts that a persona fills, promptFence how the
+// next prompt would begin.
+var (
+	inPrompts   = regexp.MustCompile(`\{([a-z_]+)\}`)
+	promptFence = regexp.MustCompile("^ {0,3}(```|~~~)prompt")
+)
+
 func (p *parser) fence(n *ast.FencedCodeBlock) {
-	if p.section != "personas" || p.prompt == nil || p.prompt.Text != "" {
+	if p.section != "personas" || p.prompt == nil {
+		return
+	}
+	first := p.line(n) // of the text
+	if n.Lines().Len() == 0 {
+		return
+	}
+	if p.prompt.Text != "" {
+		p.problems.add(first-1, "%s for %s has a second text; write one", p.prompt.Kind, p.prompt.Profile)
 		return
 	}
 	var b strings.Builder
 	for i := range n.Lines().Len() {
 		seg := n.Lines().At(i)
-		b.Write(seg.Value(p.src))
+		line := string(seg.Value(p.src))
+		if promptFence.MatchString(line) {
+			p.problems.add(first-1, "the fence that begins here is not closed before the next prompt, line %d", first+i)
+			p.prompt.Text = b.String()
+			return
+		}
+		for _, m := range inPrompts.FindAllStringSubmatch(line, -1) {
+			for _, f := range filled {
+				if m[1] != f && near(m[1], f) { // other words in braces may be code
+					p.problems.add(first+i, "nothing fills %s; write {%s}", m[0], f)
+				}
+			}
+		}
+		b.WriteString(line)
 	}
 	p.prompt.Text = strings.TrimSpace(b.String())
 	if n.Info == nil {
@@ -210,6 +243,9 @@ func (p *parser) fence(n *ast.FencedCodeBlock) {
 	for _, word := range strings.Fields(info) {
 		g, ok := strings.CutPrefix(word, "grammar=")
 		if !ok {
+			if word != "prompt" {
+				p.problems.add(first-1, "%q means nothing on a fence: write prompt, and grammar=NAME", word)
+			}
 			continue
 		}
 		p.prompt.Grammar = g
@@ -245,6 +281,9 @@ func (p *parser) rows(t *table.Table, columns ...string) []row {
 			continue
 		}
 		r := row{cells: map[string]string{}, line: p.line(n)}
+		if written := p.cellsWritten(n); written != len(names) {
+			p.problems.add(r.line, "the row has %d cells, and the table %d columns; write – for an empty one", written, len(names))
+		}
 		for i, c := range cells {
 			if i < len(names) && c != "–" && c != "-" {
 				r.cells[names[i]] = c
@@ -255,14 +294,28 @@ func (p *parser) rows(t *table.Table, columns ...string) []row {
 	return out
 }
 
+// cellsWritten counts the cells of a row as they stand in the text: the parser
+// fills up short rows and drops what long ones have too much.
+func (p *parser) cellsWritten(n ast.Node) int {
+	at := p.offset(n)
+	if at < 0 {
+		return 0
+	}
+	begin := 1 + strings.LastIndexByte(string(p.src[:at]), '\n')
+	line, _, _ := strings.Cut(string(p.src[begin:]), "\n")
+	line = strings.ReplaceAll(strings.TrimSpace(line), `\|`, "")
+	line = strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|")
+	return 1 + strings.Count(line, "|")
+}
+
 func (p *parser) table(t *table.Table) {
 	switch {
 	case p.section == "collaborative dynamics matrix":
-		if p.matrix {
+		if p.matrix > 0 {
 			p.problems.add(p.line(t), "the matrix has a second table; write one")
 			return
 		}
-		p.matrix = true
+		p.matrix = p.line(t)
 		for _, r := range p.rows(t, "query", "type", "selectors", "workflow", "lead", "checks", "on demand", "conclusion") {
 			p.out.Matrix = append(p.out.Matrix, Rule{
 				Query: r.cells["query"], Type: r.cells["type"], Selectors: words(r.cells["selectors"]), Workflow: r.cells["workflow"],
