@@ -60,10 +60,15 @@ func (f *Feed) publish(e Event) {
 
 // Subscribe gives the kept events after seq, and all that follow, on a
 // channel that buffers 256; a subscriber that falls further behind misses
-// events and can see it by a gap in Seq. Call the returned function to end.
+// events and can see it by a gap in Seq. A number that was not reached yet is
+// of a process before this one, and all kept events come after it. Call the
+// returned function to end.
 func (f *Feed) Subscribe(after uint64) (<-chan Event, func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if after > f.seq {
+		after = 0
+	}
 	var missed []Event
 	for _, e := range f.past {
 		if e.Seq > after {

@@ -73,7 +73,8 @@ func (c *Caller) May(s Scope) error {
 		return batos.Errorf(batos.Denied, "the token %q may not do this: it lacks the scope %q", c.Name, s)
 	}
 	if c.quota != nil && !c.quota.Allow() {
-		return batos.Errorf(batos.Limit, "the token %q has used up its %.0f requests a minute; try again soon", c.Name, float64(c.quota.Limit())*60)
+		after := time.Duration(float64(time.Second) / float64(c.quota.Limit()))
+		return &quotaError{batos.Errorf(batos.Limit, "the token %q has used up its %.0f requests a minute; try again in %v", c.Name, float64(c.quota.Limit())*60, max(time.Second, after.Round(time.Second))), after}
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func (k *Keyring) Caller(token string) (*Caller, error) {
 	if c := k.live[hashOf(token)]; c != nil {
 		return c, nil
 	}
-	return nil, batos.Errorf(batos.Denied, "the token is missing or wrong; it is in the image folder, or in BATOS_TOKEN")
+	return nil, batos.Errorf(batos.Denied, "%w; it is in the image folder, or in BATOS_TOKEN", errUnknown)
 }
 
 // hashOf is how tokens are kept. They are random, so a plain hash hides them,

@@ -1,6 +1,9 @@
 package access
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,5 +124,43 @@ func TestBadGrants(t *testing.T) {
 	}
 	if _, err := Open(dir, ownersToken, "owner"); batos.CodeOf(err) != batos.Invalid {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// What clients of HTTP act upon without reading the text: who is not known, who
+// may not, how long to wait, what is too large.
+func TestStatus(t *testing.T) {
+	k := open(t, t.TempDir())
+	token, _, err := k.Give("busy", []Scope{Read}, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := k.Caller(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, unknown := k.Caller("0000")
+	_ = c.May(Read) // the one there is
+	for _, want := range []struct {
+		err           error
+		status        int
+		header, value string
+	}{
+		{unknown, 401, "WWW-Authenticate", "Bearer"},
+		{c.May(Send), 403, "WWW-Authenticate", ""},
+		{c.May(Read), 429, "Retry-After", "10"},
+		{fmt.Errorf("in a door: %w", ErrTooLarge), 413, "Retry-After", ""},
+		{batos.Errorf(batos.Limit, "a budget"), 429, "Retry-After", ""},
+		{errors.New("our fault"), 500, "Retry-After", ""},
+	} {
+		h := http.Header{}
+		if got := Status(h, want.err); got != want.status || h.Get(want.header) != want.value {
+			t.Errorf("%v: %d, %v", want.err, got, h)
+		}
+	}
+	for value, want := range map[string]string{"Bearer abc": "abc", "bearer abc": "abc", "BEARER  abc": "abc", "Basic abc": "", "abc": "", "": ""} {
+		if got := Token(http.Header{"Authorization": {value}}); got != want {
+			t.Errorf("%q: %q", value, got)
+		}
 	}
 }

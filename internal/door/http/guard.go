@@ -5,9 +5,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"batos"
+	"batos/internal/door/access"
 )
 
 // guard lets a request in that names this host, comes from no foreign page,
@@ -29,11 +29,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				return
 			}
 		}
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
-			token = ""
-		}
-		who, err := s.config.Keys.Caller(token)
+		who, err := s.config.Keys.Caller(access.Token(r.Header))
 		if err != nil {
 			s.fail(w, r, err)
 			return

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -47,8 +48,9 @@ func TestOpenAPINamesAllRoutes(t *testing.T) {
 	}
 }
 
-func TestOpenAPIIsServed(t *testing.T) {
-	w := doortest.Open(t, nil)
+// serve opens the door of a world.
+func serve(t *testing.T, w *doortest.World) *Server {
+	t.Helper()
 	s, err := Listen("127.0.0.1:0", Config{Kernel: w.Kernel, Image: w.Image, Dir: t.TempDir(), Keys: w.Keys, Release: "test", Log: w.Log})
 	if err != nil {
 		t.Fatal(err)
@@ -56,13 +58,18 @@ func TestOpenAPIIsServed(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	t.Cleanup(func() {
-		if err := s.Close(t.Context()); err != nil {
+		if err := s.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+func TestOpenAPIIsServed(t *testing.T) {
+	s := serve(t, doortest.Open(t, nil))
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/api/v1/openapi.json", nil)
 	if err != nil {
 		t.Fatal(err)

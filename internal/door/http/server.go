@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,9 +28,6 @@ import (
 	"batos/internal/wire"
 	"batos/object"
 )
-
-// maxBody bounds a request's body, in bytes.
-const maxBody = 16 << 20
 
 // maxWait bounds how long a request waits for an outcome; clients ask again.
 const maxWait = 30 * time.Second
@@ -166,10 +165,28 @@ func (s *Server) routes() http.Handler {
 	for pattern, h := range s.config.Mounts {
 		m.Handle(pattern, h)
 	}
-	handle("/", access.Read, func(r *http.Request) (any, error) {
-		return nil, batos.Errorf(batos.NotFound, "nothing answers %s %.100s", r.Method, r.URL.Path)
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := otherMethods(m, r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			answer(w, http.StatusMethodNotAllowed, wire.Problem{Error: wire.Error{Code: batos.Invalid,
+				Message: fmt.Sprintf("%.100s is there for %s, not for %s", r.URL.Path, strings.Join(allowed, " and "), r.Method)}})
+			return
+		}
+		s.fail(w, r, batos.Errorf(batos.NotFound, "nothing answers %s %.100s", r.Method, r.URL.Path))
 	})
 	return m
+}
+
+// otherMethods are those for which something else than the last resort would
+// answer.
+func otherMethods(m *http.ServeMux, r *http.Request) (out []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		ask := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if _, pattern := m.Handler(ask); pattern != "/" && pattern != "" {
+			out = append(out, method)
+		}
+	}
+	return out
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -188,7 +205,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		answer(w, http.StatusInternalServerError, wire.Problem{Error: wire.Error{Code: "internal", Message: err.Error()}})
 		return
 	}
-	answer(w, code.HTTP(), wire.Problem{Error: wire.Error{Code: code, Message: err.Error()}})
+	answer(w, access.Status(w.Header(), err), wire.Problem{Error: wire.Error{Code: code, Message: err.Error()}})
 }
 
 // read decodes a request's JSON body strictly.
@@ -196,15 +213,14 @@ func read(r *http.Request, into any) error {
 	if mt, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mt) != "application/json" {
 		return batos.Errorf(batos.Invalid, "send application/json, not %.60q", mt)
 	}
-	tooLarge := batos.Errorf(batos.Limit, "the request is larger than %d MiB; large data belongs in a blob", maxBody>>20)
-	if r.ContentLength > maxBody {
-		return tooLarge
+	if r.ContentLength > access.MaxBody {
+		return access.ErrTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, access.MaxBody))
 	if err != nil {
 		var big *http.MaxBytesError
 		if errors.As(err, &big) {
-			return tooLarge
+			return access.ErrTooLarge
 		}
 		return batos.Errorf(batos.Invalid, "the request could not be read: %w", err)
 	}
@@ -220,12 +236,45 @@ func read(r *http.Request, into any) error {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return batos.Errorf(batos.Invalid, "bad JSON: the request ends in the middle, after %d bytes", len(body))
 		}
-		return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %w", d.InputOffset(), err)
+		return badJSON(err, d.InputOffset())
 	}
 	if d.More() {
 		return batos.Errorf(batos.Invalid, "bad JSON: something follows the request at byte %d", d.InputOffset())
 	}
 	return nil
+}
+
+// badJSON says in our words what the decoder found at a byte.
+func badJSON(err error, at int64) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		field := "the request"
+		if kind.Field != "" {
+			field = strconv.Quote(kind.Field)
+		}
+		return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %s wants %s, not %s", at, field, wanted(kind.Type), kind.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return batos.Errorf(batos.Invalid, "bad JSON at byte %d: the field %.60s means nothing here", at, name)
+	}
+	return batos.Errorf(batos.Invalid, "bad JSON at byte %d: %w", at, err)
+}
+
+// wanted is a Go type as JSON calls it.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map, reflect.Pointer:
+		return "an object"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
 }
 
 // ref reads a target of a path or body: an oid or a name.

@@ -124,7 +124,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	after := s.config.Kernel.Events.Last()
-	if a := r.URL.Query().Get("after"); a != "" {
+	a := r.URL.Query().Get("after")
+	if last := r.Header.Get("Last-Event-ID"); last != "" { // a browser that comes back
+		a = last
+	}
+	if a != "" {
 		n, err := strconv.ParseUint(a, 10, 64)
 		if err != nil {
 			s.fail(w, r, batos.Errorf(batos.Invalid, "after=%.20q is not a number", a))

@@ -14,7 +14,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -99,11 +98,7 @@ func (d *door) caller(extra *mcp.RequestExtra) (*access.Caller, error) {
 	if extra == nil {
 		return nil, batos.Errorf(batos.Denied, "the request carries no token")
 	}
-	token, ok := strings.CutPrefix(extra.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		token = ""
-	}
-	return d.config.Keys.Caller(token)
+	return d.config.Keys.Caller(access.Token(extra.Header))
 }
 
 // may is caller for a request that needs a scope.

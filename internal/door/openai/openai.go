@@ -29,9 +29,6 @@ type Config struct {
 
 type door struct{ config Config }
 
-// maxBody bounds a request, in bytes.
-const maxBody = 16 << 20
-
 // Handler answers /v1/models, /v1/chat/completions and /v1/completions.
 func Handler(c Config) http.Handler {
 	d := &door{c}
@@ -48,8 +45,7 @@ func Handler(c Config) http.Handler {
 
 // may recognises who sends and checks what it may.
 func (d *door) may(r *http.Request, s access.Scope) error {
-	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	who, err := d.config.Keys.Caller(token)
+	who, err := d.config.Keys.Caller(access.Token(r.Header))
 	if err == nil {
 		err = who.May(s)
 	}
@@ -69,10 +65,14 @@ func fail(w http.ResponseWriter, err error) {
 	code := batos.CodeOf(err)
 	var e errorBody
 	e.Error.Message, e.Error.Code, e.Error.Type = err.Error(), string(code), "invalid_request_error"
-	if code.HTTP() >= 500 {
+	status := access.Status(w.Header(), err)
+	switch {
+	case status >= 500:
 		e.Error.Type = "server_error"
+	case status == http.StatusTooManyRequests:
+		e.Error.Type = "rate_limit_error"
 	}
-	write(w, code.HTTP(), e)
+	write(w, status, e)
 }
 
 func write(w http.ResponseWriter, status int, v any) {
@@ -221,11 +221,11 @@ func (d *door) read(r *http.Request, chat bool) (in request, who string, out min
 	if mt, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(mt) != "application/json" {
 		return in, "", out, invalid("send application/json, not %.60q", mt)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, access.MaxBody))
 	if err != nil {
 		var big *http.MaxBytesError
 		if errors.As(err, &big) {
-			return in, "", out, batos.Errorf(batos.Limit, "the request is larger than %d MiB", maxBody>>20)
+			return in, "", out, access.ErrTooLarge
 		}
 		return in, "", out, invalid("the request could not be read: %w", err)
 	}

@@ -88,7 +88,7 @@ func TestErrorsAreOfTheProtocol(t *testing.T) {
 		status             int
 		code               string
 	}{
-		{"no token", "0000", "brick", nil, 403, "denied"},
+		{"no token", "0000", "brick", nil, 401, "denied"},
 		{"a reader's token", w.Give(t, access.Read), "brick", nil, 403, "denied"},
 		{"an unknown model", doortest.Token, "gpt-9", nil, 404, "not_found"},
 		{"two answers", doortest.Token, "brick", func(p *openai.ChatCompletionNewParams) { p.N = openai.Int(2) }, 400, "invalid"},
