@@ -38,6 +38,7 @@ import (
 //	exits STATUS COMMAND…                 run a command; a failure must be one line on stderr, or JSON with --json
 //	answers STATUS METHOD PATH [NAME:VALUE…] [BODY]   a raw HTTP request; the answer is in the file "answer"
 //	tid NAME                              set NAME to the first tid of the last command's output, $before to the tid right before it
+//	typed STATUS FILE COMMAND…   run a command at a terminal and do what FILE says there (see scriptTyped); under the condition [terminal]
 //	token [FILE]                          use the token in that file from now on, or the image's again
 //	big FILE MEGABYTES                    a file of that size
 //	clip FILE BYTES                       cut a file's end off
@@ -62,11 +63,19 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": scriptServe, "down": scriptDown, "exits": scriptExits, "answers": scriptAnswers, "tid": scriptTID,
 			"big": scriptBig, "noise": scriptNoise, "clip": scriptClip, "poke": scriptPoke, "disk": scriptDisk, "token": scriptToken, "peft": scriptPeft, "seedfile": scriptSeedFile,
+			"typed": scriptTyped,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "engine" {
 				_, err := os.Stat(filepath.Join(engineLibrary(t), ggml.MainFile))
 				return err == nil, nil
+			}
+			if cond == "terminal" {
+				master, slave, err := pseudoTerminal()
+				if err != nil {
+					return false, nil
+				}
+				return true, errors.Join(slave.Close(), master.Close())
 			}
 			if cond != "disk" {
 				return false, fmt.Errorf("no such condition")

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 
 	"batos"
 	"batos/internal/wire"
+	"batos/object"
 )
 
 // repl reads expressions and messages line by line.
@@ -40,6 +40,9 @@ func (a *App) repl() *cobra.Command {
 				return err
 			}
 			r := &repl{app: a, client: client, self: self}
+			if _, err := r.object(cmd.Context(), self); err != nil {
+				return err
+			}
 			if f, ok := a.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 				return r.terminal(cmd.Context(), f)
 			}
@@ -59,7 +62,11 @@ A line that begins with a dot sends self a message, and waits through a mission;
     :look             show self
     :names            names of objects
     :help  :quit      or Ctrl-D
-Tab completes names, slots and selectors. The history is kept in the image folder.`
+Statements are run as they are; what begins with def, if, for or while, or leaves a bracket open, goes on in the next
+line, and a blank line ends it. return answers something:
+    for b in self.books:
+        b.dust()
+Tab completes names, slots and selectors, Ctrl-C drops the line or stops waiting. The history is kept in the image folder.`
 
 type repl struct {
 	app    *App
@@ -75,80 +82,43 @@ var errQuit = errors.New("quit")
 func (r *repl) lines(ctx context.Context, in io.Reader) error {
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, maxArgument)
-	for s.Scan() {
-		if err := r.do(ctx, s.Text()); err != nil {
-			if errors.Is(err, errQuit) {
+	var typed block
+	begin := 0 // the line in which what is collected began
+	for n := 1; ; n++ {
+		more := s.Scan()
+		if !typed.begun() {
+			begin = n
+		}
+		var text string
+		whole := true
+		if more {
+			text, whole = typed.add(s.Text())
+		} else {
+			text = typed.end()
+		}
+		if whole {
+			if err := r.do(ctx, text); errors.Is(err, errQuit) {
 				return nil
+			} else if err != nil {
+				return inLine(begin, err)
 			}
-			return err
 		}
-	}
-	return s.Err()
-}
-
-// keptLines is how many lines of history are kept.
-const keptLines = 1000
-
-// terminal is a conversation with a person: errors are told, and it goes on.
-func (r *repl) terminal(ctx context.Context, f *os.File) error {
-	old, err := term.MakeRaw(int(f.Fd()))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = term.Restore(int(f.Fd()), old) }() // the program ends
-	t := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{f, r.app.Out}, "")
-	if w, h, err := term.GetSize(int(f.Fd())); err == nil {
-		_ = t.SetSize(w, h) // a wrong width only looks odd
-	}
-	file := filepath.Join(r.app.Image(), "repl_history")
-	if b, err := os.ReadFile(file); err == nil {
-		for _, l := range strings.Split(strings.TrimSpace(string(b)), "\n") {
-			t.History.Add(l)
-		}
-	}
-	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
-		if key != '\t' {
-			return "", 0, false
-		}
-		return r.complete(ctx, line, pos)
-	}
-	out := r.app.Out
-	r.app.Out = t // what is printed while the terminal is raw needs its line ends
-	defer func() { r.app.Out = out }()
-	for {
-		t.SetPrompt(r.self + "> ")
-		line, err := t.ReadLine()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if strings.TrimSpace(line) != "" {
-			remember(file, line)
-		}
-		if err := r.do(ctx, line); err != nil {
-			if errors.Is(err, errQuit) {
-				return nil
-			}
-			fmt.Fprintln(t, oneLine(err.Error()))
+		if !more {
+			return s.Err()
 		}
 	}
 }
 
-// remember keeps a line for the next conversation. That it cannot is no reason
-// to stop this one.
-func remember(file, line string) {
-	b, _ := os.ReadFile(file)
-	all := strings.Split(strings.TrimSpace(string(b)+"\n"+line), "\n")
-	all = all[max(0, len(all)-keptLines):]
-	_ = os.WriteFile(file, []byte(strings.Join(all, "\n")+"\n"), 0o600)
+// inLine says in which line of a script an error was.
+func inLine(n int, err error) error {
+	if code := batos.CodeOf(err); code != "" {
+		return batos.Errorf(code, "line %d: %w", n, err)
+	}
+	return fmt.Errorf("line %d: %w", n, err)
 }
 
 func (r *repl) do(ctx context.Context, line string) error {
+	text := line
 	line = strings.TrimSpace(line)
 	switch {
 	case line == "" || strings.HasPrefix(line, "#"):
@@ -162,11 +132,20 @@ func (r *repl) do(ctx context.Context, line string) error {
 		return r.send(ctx, target, selector, args)
 	}
 	var out wire.Result
-	if err := r.client.Do(ctx, http.MethodPost, "/eval", wire.Eval{Expression: line, Target: r.self}, &out); err != nil {
+	if err := r.client.Do(ctx, http.MethodPost, "/eval", wire.Eval{Expression: text, Target: r.self}, &out); err != nil {
 		return err
 	}
-	r.app.Show(out.Value.Value)
+	r.show(out.Value.Value)
 	return nil
+}
+
+// show prints an answer; with --json as JSON, in one line.
+func (r *repl) show(v object.Value) {
+	if r.app.json {
+		r.app.line("%s", wire.AppendValue(nil, v))
+		return
+	}
+	r.app.Show(v)
 }
 
 // callForm is a message as an expression has it.
@@ -271,14 +250,16 @@ func (r *repl) send(ctx context.Context, target, selector string, args []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, replWait)
 	defer cancel()
+	stop := r.app.watch(ctx, r.client, m.ID)
 	o, err := r.client.Send(ctx, m)
+	stop()
 	switch {
 	case err != nil:
 		return err
 	case o.Error != nil:
 		return o.Error.Err()
 	case o.Value != nil:
-		r.app.Show(o.Value.Value)
+		r.show(o.Value.Value)
 	}
 	return nil
 }
