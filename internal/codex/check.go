@@ -83,11 +83,13 @@ func (p *parser) checkRule(r *Rule) {
 	}
 }
 
-// types are the types of mission that the system itself begins.
+// types are the types of mission that the system itself begins; the first is
+// that of messages that nobody understood.
 var types = []string{"unhandled_message", "question", "self_audit"}
 
-// checkTypes demands a workflow for each mission that the system can begin, and
-// finds slips in the names of types. People may add types of their own.
+// checkTypes demands a workflow for whatever is not understood, and finds slips
+// in the names of types. People may add types of their own; what of the
+// system's has no row, a codex does without.
 func (p *parser) checkTypes() {
 	for _, r := range p.out.Matrix {
 		for _, t := range types {
@@ -99,10 +101,8 @@ func (p *parser) checkTypes() {
 	if p.matrix == 0 {
 		return
 	}
-	for _, t := range types {
-		if !slices.ContainsFunc(p.out.Matrix, func(r Rule) bool { return r.Type == t && len(r.Selectors) == 0 }) {
-			p.problems.add(p.matrix, "the matrix needs a row of type %s without selectors, for all that no other row takes", t)
-		}
+	if !slices.ContainsFunc(p.out.Matrix, func(r Rule) bool { return r.Type == types[0] && len(r.Selectors) == 0 }) {
+		p.problems.add(p.matrix, "the matrix needs a row of type %s without selectors, for all that no other row takes", types[0])
 	}
 }
 

@@ -303,9 +303,18 @@ func TestAMissionIsUndoneAsAWhole(t *testing.T) {
 	if _, err := w.k.Inspect(ctx, batos.Ref{Name: "counter.increment_by"}, 0); batos.CodeOf(err) != batos.NoSlot {
 		t.Errorf("the method is still there: %v", err)
 	}
+	if m, err := w.k.Mission(ctx, m.OID); err != nil || !m.Gone {
+		t.Errorf("it does not tell that its method is gone: %v", err)
+	}
+	if _, err := w.k.UndoMission(ctx, Person{"tester"}, m.OID); batos.CodeOf(err) != batos.Conflict || !strings.Contains(err.Error(), "was taken back or replaced since; see batos log counter") {
+		t.Errorf("undone twice: %v", err)
+	}
 	// Somebody has built on it: nothing is taken back.
 	v, err = w.send("counter", "increment_by", num(4))
 	w.want(v, err, num(7))
+	if w.lastMission().Gone {
+		t.Error("its method is there")
+	}
 	if _, err := w.k.Set(ctx, Person{"tester"}, batos.Ref{Name: "counter"}, "count", num(50)); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type Mission struct {
 	Data         *object.Dict // _tmp_synthesis_data: plan, attempts, times
 	Brief        *object.Dict
 	Version      int64 // of the method that was installed, or 0
+	Gone         bool  // what was installed is not what answers the selector now
 }
 
 // Missions lists all missions, the newest last.
@@ -93,10 +94,26 @@ func missionOf(tx *image.Tx, doc batos.OID) (Mission, error) {
 		}
 		*to, _ = v.(*object.Dict)
 	}
+	if m.Version > 0 {
+		if m.Gone, err = isGone(tx, d); err != nil {
+			return Mission{}, err
+		}
+	}
 	if m.Data != nil {
 		m.Attempts = len(fieldsOf(m.Data).list("attempts"))
 	}
 	return m, nil
+}
+
+// isGone reports whether the receiver understands a mission's selector no
+// longer by the method that the mission installed, on it or on a parent.
+func isGone(tx *image.Tx, d *docket) (bool, error) {
+	v, _, _, err := tx.Lookup(d.Receiver, string(d.Selector))
+	if batos.CodeOf(err) == batos.NotFound {
+		return true, nil // the receiver ended
+	}
+	m, ok := v.(*object.Method)
+	return !ok || m.Mission != d.Cycle, err
 }
 
 // cycleState is the name of the state prototype that a cycle delegates to.

@@ -27,7 +27,7 @@ func (k *Kernel) UndoMission(ctx context.Context, p Person, cycle batos.OID) (ba
 	if err != nil {
 		return 0, err
 	}
-	return k.im.Update(ctx, func(tx *image.Tx) error {
+	tid, err := k.im.Update(ctx, func(tx *image.Tx) error {
 		meta := p.meta("undo of mission " + cycle.String())
 		meta.Undoes = tids[len(tids)-1]
 		tx.SetMeta(meta)
@@ -50,6 +50,10 @@ func (k *Kernel) UndoMission(ctx context.Context, p Person, cycle batos.OID) (ba
 		}
 		return nil
 	})
+	if batos.CodeOf(err) == batos.Conflict && m.Gone {
+		return 0, batos.Errorf(batos.Conflict, "the method %s of the mission %s is not there any more: it was taken back or replaced since; see batos log %s", m.Selector, cycle, m.ReceiverName)
+	}
+	return tid, err
 }
 
 // deedsOf finds the transactions of a mission that changed the world: those in

@@ -149,6 +149,7 @@ type Mission struct {
 	PromptTokens int64      `json:"prompt_tokens"`
 	Waiting      []string   `json:"waiting"`
 	Version      int64      `json:"version,omitempty"`
+	Gone         bool       `json:"gone,omitempty"` // what was installed was taken back or replaced since
 	Error        *Error     `json:"error,omitempty"`
 	Data         *Value     `json:"data,omitempty"`
 	Brief        *Value     `json:"brief,omitempty"`

@@ -54,7 +54,7 @@ func Mission(m kernel.Mission) wire.Mission {
 	out := wire.Mission{
 		OID: m.OID.String(), Receiver: m.Receiver.String(), Name: m.ReceiverName, Selector: string(m.Selector), State: m.State, Status: m.Status,
 		Began: m.Began.AsTime(), Attempts: m.Attempts, Inferences: m.Inferences, Tokens: m.Tokens, PromptTokens: m.PromptTokens,
-		Waiting: []string{}, Version: m.Version,
+		Waiting: []string{}, Version: m.Version, Gone: m.Gone,
 	}
 	if m.Ended != 0 {
 		t := m.Ended.AsTime()
