@@ -487,6 +487,11 @@ func readIndex(root *os.Root) (exportLines, error) {
 	return out, nil
 }
 
+// errNoExport is the answer where something else is, or nothing.
+func errNoExport(root *os.Root) error {
+	return batos.Errorf(batos.NotFound, "there is no export in %s: it has no %s", root.Name(), exportIndex)
+}
+
 // safeName reports whether an export could have given something that file.
 func safeName(what, id, name string) bool {
 	folder, file := path.Split(name)

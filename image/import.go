@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -53,6 +54,9 @@ func (im *Image) Import(ctx context.Context, dir string, o ImportOptions) (r Exp
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	lines, err := readIndex(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, errNoExport(root)
+	}
 	if err != nil {
 		return r, exportError(err)
 	}

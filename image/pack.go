@@ -161,13 +161,15 @@ func (im *Image) Backup(ctx context.Context, dir string) (store.BackupReport, er
 
 // RestoreReport says what [Restore] did.
 type RestoreReport struct {
+	End      batos.TID // the newest transaction of the backup
 	Last     batos.TID // the newest transaction restored
 	LogBytes int64
 	Blobs    int
 }
 
 // Restore makes an image in the folder dir from the backup in the folder from,
-// as it was right after at; zero is all that the backup has. It reads and
+// as it was right after at; zero is all that the backup has, and so is a moment
+// later than its end. It reads and
 // verifies every byte. A folder that holds an image already is refused, and
 // after an error dir holds none. Of the options it uses FS.
 func Restore(ctx context.Context, from, dir string, at batos.TID, o Options) (RestoreReport, error) {
@@ -179,5 +181,5 @@ func Restore(ctx context.Context, from, dir string, at batos.TID, o Options) (Re
 		at = math.MaxUint64
 	}
 	r, err := logstore.Restore(ctx, fsys, from, dir, at)
-	return RestoreReport{Last: r.Last, LogBytes: r.LogBytes, Blobs: r.Blobs}, err
+	return RestoreReport{End: r.End, Last: r.Last, LogBytes: r.LogBytes, Blobs: r.Blobs}, err
 }

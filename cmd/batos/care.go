@@ -13,6 +13,8 @@ import (
 
 	"batos"
 	"batos/image"
+	"batos/image/store"
+	"batos/image/store/logstore"
 	"batos/internal/door/care"
 	"batos/internal/door/cli"
 	"batos/internal/wire"
@@ -92,10 +94,14 @@ const harmlessShown = 5
 func verifyImage(ctx context.Context, app *cli.App, in wire.Care, all bool) error {
 	found := []wire.CareProblem{}
 	harmless := map[string]int64{}
+	lost := 0 // what is damaged and cannot be made again
 	r, err := lookAfter(ctx, app, in, func(e wire.CareEvent) {
 		p := e.Problem
 		if p != nil && !p.Damage {
 			harmless[p.Kind]++
+		}
+		if p != nil && p.Damage && p.Kind != string(store.WrongIndex) && p.Kind != string(store.WrongSums) {
+			lost++
 		}
 		switch {
 		case p == nil:
@@ -113,6 +119,10 @@ func verifyImage(ctx context.Context, app *cli.App, in wire.Care, all bool) erro
 	}
 	v := r.Verify
 	damaged := batos.Errorf(batos.Corrupt, "%s damaged; restore the image from a backup, or export --salvage what can be read", plural(int64(v.Damage), "place is", "places are"))
+	if lost == 0 {
+		damaged = batos.Errorf(batos.Corrupt, "%s damaged, but nothing is lost: stop the server, remove %s if it is the index, and start again", plural(int64(v.Damage), "place is", "places are"),
+			filepath.Join(app.Image(), logstore.IndexFile))
+	}
 	if app.JSON() {
 		if err := app.Print(struct {
 			*wire.VerifyResult

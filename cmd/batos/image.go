@@ -88,7 +88,10 @@ func imageRestore(app *cli.App) *cobra.Command {
 			if app.JSON() {
 				return app.Print(r)
 			}
-			app.Line("restored %s of log and %d blobs as of %s, %s", size(r.LogBytes), r.Blobs, r.Last, r.Last.Time().Format(time.RFC3339))
+			app.Line("restored %s of log and %s as of %s, %s", size(r.LogBytes), plural(int64(r.Blobs), "blob", "blobs"), r.Last, r.Last.Time().Format(time.RFC3339))
+			if tid > r.End {
+				app.Line("the backup ends there: it does not have what was committed between then and %s", at)
+			}
 			return nil
 		},
 	}

@@ -45,6 +45,9 @@ func (b *backup) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.endCare()
+	if inside(b.dir, s.dir) {
+		return batos.Errorf(batos.Invalid, "%s is in the image's own folder, which is no place for a backup; choose one on another disk", b.dir)
+	}
 	if _, err := s.fsys.Stat(b.dir); errors.Is(err, fs.ErrNotExist) {
 		defer func() {
 			if err != nil {
@@ -135,6 +138,14 @@ func (b *backup) begin(ctx context.Context, now state) error {
 		return other // no transaction begins there
 	}
 	return err
+}
+
+// inside reports whether dir is folder or below it, by their names.
+func inside(dir, folder string) bool {
+	a, errA := filepath.Abs(dir)
+	b, errB := filepath.Abs(folder)
+	rel, err := filepath.Rel(b, a)
+	return errA == nil && errB == nil && err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
 // onlyOurs refuses a folder that holds something else.

@@ -31,8 +31,10 @@ func fileError(doing string, err error) error {
 		return batos.Errorf(batos.Locked, "cannot %s: %w; stop that process first", doing, err)
 	case isFull(err):
 		return batos.Errorf(batos.Limit, "cannot %s: the disk is full (%w); free some space and try again", doing, err)
+	case errors.Is(err, syscall.EROFS):
+		return batos.Errorf(batos.Denied, "cannot %s: the disk is read-only here (%w)", doing, err)
 	case isReadOnly(err):
-		return batos.Errorf(batos.Denied, "cannot %s: the disk or folder is read-only here (%w)", doing, err)
+		return batos.Errorf(batos.Denied, "cannot %s: it is read-only here, or belongs to somebody else (%w)", doing, err)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
 		return batos.Errorf(batos.Invalid, "cannot %s: %w", doing, err)
 	case errors.Is(err, fs.ErrNotExist):

@@ -20,6 +20,7 @@ const restoreFile = "live_image.fs.restoring"
 
 // RestoreReport says what [Restore] did.
 type RestoreReport struct {
+	End      batos.TID // the newest transaction of the backup
 	Last     batos.TID // the newest transaction restored
 	LogBytes int64
 	Blobs    int
@@ -64,6 +65,7 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.report.End = whole.Last
 	if r.at < whole.Whole {
 		return batos.Errorf(batos.Packed, "the backup does not hold the moment %v whole any more, only those from %v on", r.at, whole.Whole)
 	}

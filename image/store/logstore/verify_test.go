@@ -271,6 +271,13 @@ func TestBackupRefusals(t *testing.T) {
 	first := put(t, s, 1, 0, "one")
 	second := put(t, s, 1, first, "two")
 	must(t, disk.MkdirAll("/full/of/things", 0o700))
+	for _, dir := range []string{"/image", "/image/backup", "/image/../image/a/b"} {
+		_, err := s.Backup(t.Context(), dir)
+		wantCode(t, err, batos.Invalid, "own folder")
+	}
+	if names, err := disk.ReadDir("/image"); err != nil || slices.Contains(names, "log") || slices.Contains(names, "backup") {
+		t.Fatalf("a backup that was refused left %v, %v", names, err)
+	}
 	_, err := s.Backup(t.Context(), "/full")
 	wantCode(t, err, batos.Invalid, "no backup")
 	r, err := s.Backup(t.Context(), "/backup")
