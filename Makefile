@@ -51,8 +51,15 @@ soak: SOAK ?= 2h
 soak: engine ## two hours of moderate work through all doors; memory, descriptors and the slowest per cent must stay (SOAK=10m: shorter)
 	BATOS_SOAK=$(SOAK) BATOS_SOAK_FILE=$(CURDIR)/bench/soak.txt $(GO) test -count=1 -v -timeout 0 -run "^TestSoak$$" ./cmd/batos
 
+.PHONY: fuzz
+fuzz: FUZZTIME ?= 30s
+fuzz: ## each fuzz test for a while: what it finds lies in testdata/fuzz (FUZZTIME=10m, ONLY=regexp of the names)
+	@grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u | while read d; do \
+		grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6- | grep -E '$(ONLY)' | while read f; do \
+		echo "$$d $$f"; $(GO) test $$d -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; done || exit 1; done
+
 .PHONY: test-long
-test-long: engine ## the long, seeded suites: crash points, kill -9, fuzzing
+test-long: engine ## the long, seeded suites: crash points, kill -9
 	BATOS_LONG=1 $(GO) test -count=1 -timeout 120m ./...
 
 .PHONY: bench
