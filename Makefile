@@ -48,8 +48,8 @@ race: ## the tests under the race detector (needs gcc; leaves out the engine and
 
 .PHONY: soak
 soak: SOAK ?= 2h
-soak: engine ## two hours of moderate work through all doors; memory, descriptors and the slowest per cent must stay (SOAK=10m: shorter)
-	BATOS_SOAK=$(SOAK) BATOS_SOAK_FILE=$(CURDIR)/bench/soak.txt $(GO) test -count=1 -v -timeout 0 -run "^TestSoak$$" ./cmd/batos
+soak: build engine ## two hours of moderate work through all doors; memory, descriptors and the slowest per cent must stay (SOAK=10m: shorter)
+	BATOS_SOAK=$(SOAK) BATOS_SOAK_FILE=$(CURDIR)/bench/soak.txt BATOS_SOAK_PROGRAM=$(CURDIR)/batos $(GO) test -count=1 -v -timeout 0 -run "^TestSoak$$" ./cmd/batos
 
 .PHONY: fuzz
 fuzz: FUZZTIME ?= 30s

@@ -29,6 +29,8 @@ type soak struct {
 	isModel bool
 	added   atomic.Int64 // to the object soak, as answered
 	engine  sync.RWMutex // held to write by who kills it
+	probe   *probe       // of a long one
+	before  ticks        // at the sample before
 
 	mu                sync.Mutex
 	took, tookMission []time.Duration // since the last sample

@@ -103,10 +103,11 @@ var (
 	objects  = describe("batos_image_objects", "Objects in the image.")
 	logBytes = describe("batos_image_log_bytes", "Size of the log.")
 	blobs    = describe("batos_image_blob_bytes", "Size of all blobs.")
+	cached   = describe("batos_image_cache_bytes", "Memory of the objects that the image's cache keeps.")
 )
 
 func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{inFlight, parked, waiting, online, objects, logBytes, blobs} {
+	for _, d := range []*prometheus.Desc{inFlight, parked, waiting, online, objects, logBytes, blobs, cached} {
 		to <- d
 	}
 }
@@ -126,4 +127,5 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	put(objects, float64(s.Objects))
 	put(logBytes, float64(s.LogBytes))
 	put(blobs, float64(s.BlobBytes))
+	put(cached, float64(s.CacheBytes))
 }
