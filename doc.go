@@ -8,7 +8,8 @@
 // Packages stand on floors and import only what is below; floors_test.go holds
 // them to it. From the ground up:
 //
-//   - internal/vfs is files: real, in memory, crashing and failing ones.
+//   - internal/vfs is files: real, in memory, crashing and failing ones;
+//     internal/crc32c is the checksum of long runs of bytes, computed quickly.
 //     internal/zmtp is the serving side of ZeroMQ.
 //     internal/gguf reads and writes model files. genesis is the source of the
 //     primordial objects. internal/codex reads the Persona Codex.

@@ -16,6 +16,7 @@ import (
 var floors = map[string]int{
 	"batos":                        0,
 	"batos/internal/vfs":           1,
+	"batos/internal/crc32c":        1,
 	"batos/internal/gguf":          1,
 	"batos/internal/gguf/gguftest": 2,
 	"batos/internal/adapter":       2,

@@ -13,6 +13,7 @@ import (
 
 	"batos"
 	"batos/image/store"
+	"batos/internal/crc32c"
 	"batos/internal/vfs"
 )
 
@@ -190,7 +191,7 @@ func writeIndexTo(f io.WriterAt, id imageID, x *index, blobs func() []store.Blob
 				objects++
 			}
 		}
-		for _, v := range []uint32{uint32(p), uint32(len(b) / entrySize), crc32.Update(seed, castagnoli, b), 0} {
+		for _, v := range []uint32{uint32(p), uint32(len(b) / entrySize), crc32c.Update(seed, b), 0} {
 			directory = le.AppendUint32(directory, v)
 		}
 		if len(buf) >= indexBuffer {
@@ -423,7 +424,7 @@ func (x *index) readPages(r io.ReaderAt, directory []byte, end int64, seed uint3
 			}
 			errs[w] = readFull(r, p.to, p.off)
 			last := p.to[len(p.to)-entrySize:] // that there is nothing behind it is what used means
-			if errs[w] == nil && (crc32.Update(seed, castagnoli, p.to) != p.crc || le.Uint64(last) == 0) {
+			if errs[w] == nil && (crc32c.Update(seed, p.to) != p.crc || le.Uint64(last) == 0) {
 				errs[w] = errBad
 			}
 		}

@@ -274,8 +274,8 @@ func appendRecord(b []byte, w *store.Write, tid batos.TID, prev uint64, l *linea
 // recordLength gives the length of the record that begins with b, which holds
 // at least a record header.
 func recordLength(b []byte) uint64 {
-	return recordHeader + uint64(recordLevels(b))*anchorSize +
-		uint64(le.Uint32(b[36:]))*8 + uint64(le.Uint32(b[40:]))*32 + uint64(le.Uint32(b[32:]))
+	return (recordHeader + uint64(le.Uint32(b[32:])) + uint64(le.Uint32(b[36:]))*8) +
+		(uint64(recordLevels(b))*anchorSize + uint64(le.Uint32(b[40:]))*32)
 }
 
 func recordLevels(b []byte) uint8 { return uint8(le.Uint32(b[4:]) >> levelsShift) }

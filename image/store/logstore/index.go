@@ -41,7 +41,7 @@ func (l location) pos() uint64   { return uint64(l) &^ deletedBit }
 func (l location) deleted() bool { return l&deletedBit != 0 }
 
 // live reports whether an object whose newest revision is there exists now.
-func (l location) live() bool { return l != 0 && !l.deleted() }
+func (l location) live() bool { return int64(l) > 0 }
 
 // entry says which an object's newest revision is, and where.
 type entry struct {
@@ -254,10 +254,10 @@ type written struct {
 }
 
 func (x *index) count(was, is location) {
-	switch {
-	case is.live() && !was.live():
+	if is.live() {
 		x.objects++
-	case was.live() && !is.live():
+	}
+	if was.live() {
 		x.objects--
 	}
 }

@@ -3,7 +3,6 @@ package logstore
 import (
 	"context"
 	"errors"
-	"hash/crc32"
 	"io"
 	"runtime"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"batos"
 	"batos/image/store"
+	"batos/internal/crc32c"
 )
 
 // A start without an index reads the whole log, and one after a crash its end.
@@ -22,7 +22,7 @@ import (
 // piece stays with one processor, in whose own cache it fits.
 
 // pieceBytes is the size of a piece, unless one transaction is larger.
-const pieceBytes = 512 << 10
+const pieceBytes = 1 << 20
 
 // scanners is how many goroutines scan at most.
 const scanners = 4
@@ -187,7 +187,7 @@ func (p *piece) verify(seed uint32) {
 			return
 		}
 		b := p.b[at : at+int(h.length)]
-		if crc32.Update(seed, castagnoli, b[8:]) != le.Uint32(b[4:]) {
+		if crc32c.Update(seed, b[8:]) != le.Uint32(b[4:]) {
 			return
 		}
 		if revisions, blobs := len(p.revisions), len(p.blobs); !p.list(b, &h) {
