@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,11 +68,18 @@ func (s *survivor) work(t *testing.T, im *Image, rounds int) error {
 				&op{kind: "put", oid: batos.OID(s.tree), n: key, text: strings.Repeat("x", s.rng.IntN(300))},
 				&op{kind: "del", oid: batos.OID(s.tree), n: s.rng.Int64N(80)})
 		}
+		if s.rng.IntN(2) == 0 {
+			ops = append(ops, &op{kind: "create", name: "a", value: i(s.rng.Int64N(1000))})
+		}
 		ops = append(ops, &op{kind: "set", oid: s.object, name: "a", value: i(s.rng.Int64N(1000))}, &op{kind: "add", oid: s.object, name: "n", n: 1})
 		for _, o := range ops {
 			if got, want := o.onImage(tx), o.onModel(w); got != want {
 				tx.Abort()
 				return fmt.Errorf("%s: %q, want %q", o, got, want)
+			}
+			if o.kind == "create" && s.durable(o.oid) {
+				tx.Abort()
+				return fmt.Errorf("%s was given out again", o.oid)
 			}
 		}
 		var blob object.Blob
@@ -94,6 +103,11 @@ func (s *survivor) work(t *testing.T, im *Image, rounds int) error {
 		}
 	}
 	return nil
+}
+
+// durable reports whether there ever was such an object.
+func (s *survivor) durable(oid batos.OID) bool {
+	return slices.ContainsFunc(s.past, func(v version) bool { return v.world.objects[oid] != nil || v.world.trees[oid] != nil })
 }
 
 // check demands that everything acknowledged is there, and of what was not
@@ -129,6 +143,11 @@ func (s *survivor) check(t *testing.T, im *Image) {
 			return nil
 		})
 	}
+	for _, p := range problems(t, im) {
+		if IsDamage(p) {
+			t.Fatalf("after the crash: %+v", p)
+		}
+	}
 	for _, blob := range s.blobs {
 		b, err := im.OpenBlob(t.Context(), blob)
 		if err != nil {
@@ -143,9 +162,13 @@ func (s *survivor) check(t *testing.T, im *Image) {
 }
 
 // TestPowerFails stops the disk at 80 places spread over the work of three
-// lives, and looks at what is left each time.
+// lives, and looks at what is left each time. BATOS_LONG=1 makes it 4,000.
 func TestPowerFails(t *testing.T) {
-	const points, lives, rounds = 80, 3, 12
+	const lives, rounds = 3, 12
+	points := 80
+	if os.Getenv("BATOS_LONG") != "" {
+		points = 4000
+	}
 	crashes := 0
 	for point := range points {
 		s := &survivor{fsys: vfs.NewCrash(uint64(point)), rng: rand.New(rand.NewPCG(uint64(point), 7))}

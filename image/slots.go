@@ -254,8 +254,9 @@ func (tx *Tx) restorable(h *handle) {
 	})
 }
 
-// Create makes a new object and gives its OID, which is its own even if the
-// transaction never commits.
+// Create makes a new object and gives its OID, which no other object gets while
+// the image is open, even if the transaction never commits. After a restart the
+// OID of an object that never was durable may be given out again.
 func (tx *Tx) Create(s *object.State) (batos.OID, error) {
 	if err := tx.writable(); err != nil {
 		return 0, err
