@@ -368,12 +368,13 @@ func TestImportRefuses(t *testing.T) {
 		spoil func(t *testing.T, dir string)
 		code  batos.Code
 	}{
-		"nothing":     {func(*testing.T, string) {}, ""},
-		"a primitive": {func(t *testing.T, dir string) { edit(t, file, "object.clone", "kernel.boom", dir) }, batos.Refused},
-		"a method":    {func(t *testing.T, dir string) { edit(t, file, "return 1", "return evil", dir) }, batos.Refused},
-		"syntax":      {func(t *testing.T, dir string) { edit(t, file, "a = 1", "a = 1)", dir) }, batos.Invalid},
-		"another oid": {func(t *testing.T, dir string) { edit(t, file, oid.String(), "0x77", dir) }, batos.Invalid},
-		"a path":      {func(t *testing.T, dir string) { edit(t, exportIndex, file, "../"+file, dir) }, batos.Invalid},
+		"nothing":       {func(*testing.T, string) {}, ""},
+		"a primitive":   {func(t *testing.T, dir string) { edit(t, file, "object.clone", "kernel.boom", dir) }, batos.Refused},
+		"a method":      {func(t *testing.T, dir string) { edit(t, file, "return 1", "return evil", dir) }, batos.Refused},
+		"syntax":        {func(t *testing.T, dir string) { edit(t, file, "a = 1", "a = 1)", dir) }, batos.Invalid},
+		"another oid":   {func(t *testing.T, dir string) { edit(t, file, oid.String(), "0x77", dir) }, batos.Invalid},
+		"a blob's size": {func(t *testing.T, dir string) { edit(t, file, "\", 7)", "\", 8)", dir) }, batos.Invalid},
+		"a path":        {func(t *testing.T, dir string) { edit(t, exportIndex, file, "../"+file, dir) }, batos.Invalid},
 		"one oid twice": {func(t *testing.T, dir string) {
 			b, err := os.ReadFile(filepath.Join(dir, file))
 			must(t, err)

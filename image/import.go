@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"batos"
+	"batos/image/store"
 	"batos/object"
 )
 
@@ -60,7 +61,7 @@ func (im *Image) Import(ctx context.Context, dir string, o ImportOptions) (r Exp
 	if err != nil {
 		return r, exportError(err)
 	}
-	in := &importer{im: im, ctx: ctx, root: root, o: o, report: &r, objects: map[batos.OID]*object.State{}, trees: map[batos.OID][]object.Entry{}, names: map[batos.OID]string{}}
+	in := &importer{im: im, ctx: ctx, root: root, o: o, report: &r, objects: map[batos.OID]*object.State{}, trees: map[batos.OID][]object.Entry{}, names: map[batos.OID]string{}, sizes: map[store.BlobHash]int64{}}
 	if err := in.read(lines); err != nil {
 		return r, exportError(err)
 	}
@@ -83,6 +84,7 @@ type importer struct {
 	objects map[batos.OID]*object.State
 	trees   map[batos.OID][]object.Entry
 	names   map[batos.OID]string
+	sizes   map[store.BlobHash]int64
 	faults  []error
 }
 
@@ -238,8 +240,30 @@ func (in *importer) blobs(lines exportLines) error {
 		}
 		in.report.Blobs++
 		in.report.BlobBytes += b.Size
+		in.sizes[b.Hash] = b.Size
+	}
+	for _, oid := range sorted(in.objects) {
+		for _, sl := range in.objects[oid].Slots() {
+			in.sized(oid, sl.Value)
+		}
+	}
+	for _, id := range sorted(in.trees) {
+		for _, e := range in.trees[id] {
+			in.sized(id, e.Value)
+		}
 	}
 	return nil
+}
+
+// sized demands that what refers to a blob says how large it is.
+func (in *importer) sized(oid batos.OID, v object.Value) {
+	_, _ = object.Map(v, func(v object.Value) (object.Value, error) { // it has no errors of its own
+		b, ok := v.(object.Blob)
+		if is, known := in.sizes[b.Hash]; ok && known && is != b.Size {
+			in.fault(batos.Errorf(batos.Invalid, "%s says that blob %x has %d bytes; it has %d", oid, b.Hash, b.Size, is))
+		}
+		return v, nil
+	})
 }
 
 func (in *importer) commit() error {

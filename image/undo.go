@@ -17,8 +17,8 @@ import (
 // leaves everything else as it is: slots and keys get back what they held
 // before, objects it made end, objects it ended exist again, and counters lose
 // what it added. It need not be the newest. A slot or key that has been
-// changed since is a conflict; the error has that code and names all of them,
-// and nothing is changed. The undo of an undo does the thing again.
+// changed since is a conflict; the error has that code and names them, the first
+// of them if there are many, and nothing is changed. The undo of an undo does the thing again.
 func (im *Image) Undo(ctx context.Context, tid batos.TID, m Meta) (batos.TID, error) {
 	m.Undoes = tid
 	return im.Update(ctx, func(tx *Tx) error {
@@ -59,7 +59,11 @@ func (tx *Tx) Undo(tid batos.TID, leave func(oid batos.OID) (bool, error)) error
 		return err
 	}
 	if len(u.clashes) > 0 {
-		return batos.Errorf(batos.Conflict, "%s cannot be undone, because later transactions changed %s", tid, strings.Join(u.clashes, ", "))
+		what := strings.Join(u.clashes[:min(len(u.clashes), maxClashes)], ", ")
+		if n := len(u.clashes) - maxClashes; n > 0 {
+			what += fmt.Sprintf(" and %d more", n)
+		}
+		return batos.Errorf(batos.Conflict, "%s cannot be undone, because later transactions changed %s", tid, what)
 	}
 	return nil
 }
@@ -170,6 +174,9 @@ func (d *deed) note(oid batos.OID, was, is *revision) {
 	entries(was, func(k *keyDeed, raw string) { k.was = raw })
 	entries(is, func(k *keyDeed, raw string) { k.is = raw })
 }
+
+// maxClashes bounds how many an error names.
+const maxClashes = 20
 
 // undoing is an undo under way.
 type undoing struct {

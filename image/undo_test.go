@@ -133,6 +133,24 @@ func TestUndoNamesWhatStandsInTheWay(t *testing.T) {
 	}
 	_, err = im.Undo(t.Context(), deed+1, Meta{})
 	wantCode(t, err, batos.NotFound)
+
+	var many batos.TID
+	for round := range int64(2) {
+		tid := update(t, im, func(tx *Tx) error {
+			for k := range int64(1000) {
+				must(t, tx.Tree(tree).Set(i(k), i(round)))
+			}
+			return nil
+		})
+		if round == 0 {
+			many = tid
+		}
+	}
+	_, err = im.Undo(t.Context(), many, Meta{})
+	wantCode(t, err, batos.Conflict)
+	if text := err.Error(); len(text) > 2000 || !strings.Contains(text, "and 980 more") {
+		t.Errorf("an undo that clashes in 1,000 keys: %d bytes, %.200s", len(text), text)
+	}
 }
 
 // TestUndoOfAPackedPast: what was packed away is code packed, also where
