@@ -306,21 +306,8 @@ func (a *App) mission() *cobra.Command {
 			}
 			return nil
 		},
-	}, &cobra.Command{
-		Use: "show MISSION", Short: "Show a mission: brief, attempts, verdicts", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var out wire.Mission
-			if err := a.call(cmd.Context(), http.MethodGet, "/missions/"+url.PathEscape(args[0]), nil, &out); err != nil {
-				return err
-			}
-			if a.json {
-				a.print(out)
-				return nil
-			}
-			a.showMission(&out)
-			return nil
-		},
 	})
+	c.AddCommand(a.missionShow())
 	decide := func(verb, short, long string) *cobra.Command {
 		var on string
 		d := &cobra.Command{
@@ -344,6 +331,28 @@ func (a *App) mission() *cobra.Command {
 		decide("cancel", "Stop a mission", ""),
 		decide("undo", "Take back what a mission brought about", "Take back the method that a mission installed and what the messages that had waited for it changed, in one transaction."),
 	)
+	return c
+}
+
+func (a *App) missionShow() *cobra.Command {
+	var prompts bool
+	c := &cobra.Command{
+		Use: "show MISSION", Short: "Show a mission: who did what, attempts, verdicts, times and tokens", Args: cobra.ExactArgs(1),
+		Long: "Show a mission, while it is under way or afterwards: who did what, attempts, verdicts, times and tokens. --json has all of it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var out wire.Mission
+			if err := a.call(cmd.Context(), http.MethodGet, "/missions/"+url.PathEscape(args[0]), nil, &out); err != nil {
+				return err
+			}
+			if a.json {
+				a.print(out)
+				return nil
+			}
+			a.showMission(&out, prompts)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&prompts, "prompts", false, "with what each inference was asked and answered")
 	return c
 }
 

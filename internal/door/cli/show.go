@@ -171,34 +171,3 @@ func verdicts(v object.Value) []string {
 	}
 	return out
 }
-
-func (a *App) showMission(m *wire.Mission) {
-	a.line("mission %s: %s for %s (%s)", m.OID, m.Selector, m.Name, m.Receiver)
-	a.line("  state       %s (%s), began %s", m.State, m.Status, m.Began.Local().Format("2006-01-02 15:04:05"))
-	if m.Error != nil {
-		a.line("  error       %s: %s", m.Error.Code, m.Error.Message)
-	}
-	a.line("  inferences  %d, %d tokens generated, %d read", m.Inferences, m.Tokens, m.PromptTokens)
-	a.line("  waiting     %s", strings.Join(m.Waiting, ", "))
-	if m.Version > 0 {
-		a.line("  installed   version %d", m.Version)
-	}
-	if m.Data == nil {
-		return
-	}
-	attempts, _ := get(m.Data.Value, "attempts").(*object.List)
-	if attempts == nil {
-		return
-	}
-	for _, at := range attempts.Items {
-		a.line("")
-		verdict := "passed"
-		if e := text(get(at, "error")); e != "" {
-			verdict = e
-		}
-		a.line("  attempt %s by %s: %s", text(get(at, "number")), text(get(at, "persona")), verdict)
-		for _, l := range strings.Split(strings.TrimRight(text(get(at, "source")), "\n"), "\n") {
-			a.line("    │ %s", l)
-		}
-	}
-}
