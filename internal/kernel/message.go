@@ -60,6 +60,7 @@ type flight struct {
 
 	mu     sync.Mutex
 	state  batos.MessageState
+	step   string             // the state of the mission that this message works on; "" of all others, and where nobody observes
 	waits  batos.OID          // cycle it is parked for
 	cancel context.CancelFunc // ends the effect under way
 	doomed bool               // cancelled by a person

@@ -19,6 +19,7 @@ type Observation struct {
 	Start   time.Time
 	End     time.Time
 	Code    batos.Code // "" if it ended well
+	State   string     // of a mission, whose work the message or inference was; "" outside
 
 	Model, Adapter       string // of an inference
 	Tokens, PromptTokens int    // of an inference or a mission
@@ -40,7 +41,7 @@ func (k *Kernel) observeMessage(f *flight, o Outcome) {
 	}
 	k.config.Observe(Observation{
 		Kind: ObservedMessage, Message: f.id, Lineage: f.lineage, Mission: f.cycle, Name: f.selector,
-		Start: f.received, End: k.clock(), Code: codeOf(o.Err),
+		Start: f.received, End: k.clock(), Code: codeOf(o.Err), State: f.worksOn(),
 	})
 }
 
@@ -51,8 +52,29 @@ func (k *Kernel) observeInference(f *flight, persona, model, adapter string, tok
 	}
 	k.config.Observe(Observation{
 		Kind: ObservedInference, Message: f.id, Lineage: f.lineage, Mission: f.cycle, Name: persona,
-		Start: began, End: k.clock(), Code: batos.CodeOf(err), Model: model, Adapter: adapter, Tokens: tokens, PromptTokens: prompted,
+		Start: began, End: k.clock(), Code: batos.CodeOf(err), Model: model, Adapter: adapter, Tokens: tokens, PromptTokens: prompted, State: f.worksOn(),
 	})
+}
+
+// noteState keeps for observers which state a step of a mission begins in.
+func (k *Kernel) noteState(tx *image.Tx, f *flight) {
+	if k.config.Observe == nil || f.cycle == 0 || f.rec.Target != f.cycle || f.worksOn() != "" {
+		return
+	}
+	state, err := cycleState(tx, f.cycle)
+	if err != nil {
+		return // the message meets it, too
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.step = state
+}
+
+// worksOn is the state of the mission that the message is a step of, or "".
+func (f *flight) worksOn() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.step
 }
 
 // observeMission tells that a mission ended, by what its docket says.

@@ -98,6 +98,7 @@ func (k *Kernel) attempt(ctx context.Context, f *flight) *exec.WantedEffect {
 			k.stopped(f, err)
 			return nil
 		}
+		k.noteState(tx, f)
 		out := k.runner.Run(context.WithValue(ctx, turnKey{}, t), tx, exec.Request{
 			Message: f.rec.Message, Journal: f.rec.Journal, Lineage: f.ledger.have(),
 		})

@@ -83,7 +83,16 @@ func TestMissionIsSeen(t *testing.T) {
 	for s, ok := inference, true; ok; s, ok = byID[s.Parent.SpanID()] {
 		path = append(path, s.Name)
 	}
-	if got := strings.Join(path, " < "); got != "inference BRICK < message advance < mission double < message double" {
+	if got := strings.Join(path, " < "); got != "inference BRICK < state SYNTHESIZING < mission double < message double" {
 		t.Errorf("the path up from the inference is %s", got)
+	}
+}
+
+func TestAnAddressThatIsNone(t *testing.T) {
+	for _, bad := range []string{"nonsense", "127.0.0.1:4318", "ftp://127.0.0.1", "http://"} {
+		t.Setenv(EndpointEnv, bad)
+		if _, err := Export(t.Context(), "test"); batos.CodeOf(err) != batos.Invalid {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }

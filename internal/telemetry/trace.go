@@ -3,6 +3,8 @@ package telemetry
 import (
 	"context"
 	"crypto/sha256"
+	"net/url"
+	"os"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -26,9 +28,16 @@ type Traces struct {
 // family (headers, time-outs, certificates) too.
 const EndpointEnv = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
+// ServiceEnv names the environment variable that says what this service is
+// called in traces; without it, batos.
+const ServiceEnv = "OTEL_SERVICE_NAME"
+
 // Export begins to send traces by OTLP over HTTP, as OTEL_EXPORTER_OTLP_*
 // says.
 func Export(ctx context.Context, release string) (*Traces, error) {
+	if u, err := url.Parse(os.Getenv(EndpointEnv)); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, batos.Errorf(batos.Invalid, "%s=%.60s is no address; write http://127.0.0.1:4318", EndpointEnv, os.Getenv(EndpointEnv))
+	}
 	e, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, batos.Errorf(batos.Invalid, "OpenTelemetry: %w", err)
@@ -38,7 +47,11 @@ func Export(ctx context.Context, release string) (*Traces, error) {
 
 // NewTraces makes traces with the given options of the SDK.
 func NewTraces(release string, o ...sdk.TracerProviderOption) *Traces {
-	r := resource.NewSchemaless(attribute.String("service.name", "batos"), attribute.String("service.version", release))
+	name := "batos"
+	if s := os.Getenv(ServiceEnv); s != "" {
+		name = s
+	}
+	r := resource.NewSchemaless(attribute.String("service.name", name), attribute.String("service.version", release))
 	p := sdk.NewTracerProvider(append([]sdk.TracerProviderOption{sdk.WithResource(r), sdk.WithIDGenerator(ids{})}, o...)...)
 	return &Traces{provider: p, tracer: p.Tracer("batos")}
 }
@@ -59,6 +72,13 @@ func (t *Traces) Observe(o kernel.Observation) {
 	if o.Mission != 0 {
 		attrs = append(attrs, attribute.String("batos.mission", o.Mission.String()))
 	}
+	name := string(o.Kind) + " " + o.Name
+	if o.State != "" {
+		attrs = append(attrs, attribute.String("batos.state", o.State))
+		if o.Kind == kernel.ObservedMessage {
+			name = "state " + o.State
+		}
+	}
 	kind := trace.SpanKindInternal
 	switch o.Kind {
 	case kernel.ObservedMessage:
@@ -72,7 +92,7 @@ func (t *Traces) Observe(o kernel.Observation) {
 	if o.Kind != kernel.ObservedMessage {
 		attrs = append(attrs, attribute.Int("gen_ai.usage.input_tokens", o.PromptTokens), attribute.Int("gen_ai.usage.output_tokens", o.Tokens))
 	}
-	_, span := t.tracer.Start(ctx, string(o.Kind)+" "+o.Name, trace.WithTimestamp(o.Start), trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(o.Start), trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
 	if o.Code != "" {
 		span.SetStatus(codes.Error, string(o.Code))
 		span.SetAttributes(attribute.String("error.type", string(o.Code)))

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -224,7 +225,9 @@ func (k *Keyring) save(grants []Grant) error {
 	if err != nil {
 		return err
 	}
-	if err := wire.WriteSecret(k.file, string(b)); err != nil {
+	if err := wire.WriteSecret(k.file, string(b)); errors.Is(err, syscall.ENOSPC) {
+		return batos.Errorf(batos.Limit, "the tokens cannot be written: the disk is full (%w); free some space and try again", err)
+	} else if err != nil {
 		return batos.Errorf(batos.Denied, "the tokens cannot be written: %w", err)
 	}
 	k.grants = grants
