@@ -28,8 +28,8 @@ type Transaction struct {
 	Trees   []batos.OID // the trees in which it wrote keys, ascending
 }
 
-// History yields the revisions of one object, newest first. An error is the
-// last thing it yields; an object that never was is one with code not_found.
+// History yields the revisions of one object, newest first, those that were
+// packed away left out. An error is the last thing it yields; an object that never was is one with code not_found.
 func (im *Image) History(ctx context.Context, oid batos.OID) iter.Seq2[Revision, error] {
 	return func(yield func(Revision, error) bool) {
 		none := true
@@ -72,8 +72,8 @@ func (im *Image) revision(ctx context.Context, r store.Revision) (Revision, erro
 	return out, nil
 }
 
-// Log yields the transactions with from <= TID <= to, oldest first. An error
-// is the last thing it yields.
+// Log yields the transactions with from <= TID <= to, oldest first, as far as
+// something is left of them after a pack. An error is the last thing it yields.
 func (im *Image) Log(ctx context.Context, from, to batos.TID) iter.Seq2[Transaction, error] {
 	return func(yield func(Transaction, error) bool) {
 		for t, err := range im.store.Transactions(ctx, from, to) {
@@ -108,7 +108,11 @@ func (im *Image) transaction(ctx context.Context, t *store.Transaction) (Transac
 					return Transaction{}, err
 				}
 			}
-			if r, err = before.Load(ctx, oid); err != nil {
+			r, err = before.Load(ctx, oid)
+			if batos.CodeOf(err) == batos.Packed {
+				r, err = im.older(ctx, oid, t.TID)
+			}
+			if err != nil {
 				return Transaction{}, err
 			}
 		}
@@ -133,6 +137,17 @@ func (im *Image) transaction(ctx context.Context, t *store.Transaction) (Transac
 	slices.Sort(out.Trees)
 	out.Trees = slices.Compact(out.Trees)
 	return out, nil
+}
+
+// older gives the newest state before tid that pack has left of an object that
+// ended then; without one, that deletion would be gone as well.
+func (im *Image) older(ctx context.Context, oid batos.OID, tid batos.TID) (store.Revision, error) {
+	for r, err := range im.store.History(ctx, oid) {
+		if err != nil || r.TID < tid && !r.Delete {
+			return r, err
+		}
+	}
+	return store.Revision{}, batos.Errorf(batos.Packed, "there is nothing left of object %s as it was before %s", oid, tid)
 }
 
 // tree gives the tree that a page is part of, or 0.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -164,4 +165,49 @@ func TestPackedMomentsAreRefused(t *testing.T) {
 	wantSlot(t, tx, kept, "a", i(1))
 	_, _, err = tx.Slot(lost, "a")
 	wantCode(t, err, batos.Packed)
+}
+
+// TestLogOfAPackedPast: the log says what is left of it, also where an object
+// ended whose last state is gone and an older one is not.
+func TestLogOfAPackedPast(t *testing.T) {
+	im := open(t)
+	m := &object.Method{Selector: "m", Source: "def m(self):\n    return 1\n", Author: batos.Person, Version: 1}
+	oid := create(t, im, slots("m", m, "a", i(1)))
+	other := create(t, im, slots("a", i(1)))
+	update(t, im, func(tx *Tx) error { return tx.SetSlot(oid, "a", i(2)) })
+	ended := update(t, im, func(tx *Tx) error {
+		must(t, tx.SetSlot(other, "a", i(2)))
+		return tx.Delete(oid)
+	})
+	update(t, im, func(tx *Tx) error { return tx.SetSlot(other, "a", i(3)) })
+	if _, err := im.Pack(t.Context(), PackOptions{Before: im.LastTID()}); err != nil {
+		t.Fatal(err)
+	}
+	seen := false
+	for tx, err := range im.Log(t.Context(), 0, im.LastTID()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tx.TID == ended {
+			seen = slices.Contains(tx.Objects, oid)
+		}
+	}
+	if !seen {
+		t.Error("the log does not say that the object ended")
+	}
+	last := true
+	for r, err := range im.History(t.Context(), oid) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last != r.Deleted {
+			t.Errorf("revision %s: ended %v", r.TID, r.Deleted)
+		}
+		last = false
+	}
+	for p, err := range im.Verify(t.Context(), VerifyOptions{}, nil) {
+		if err != nil || IsDamage(p) {
+			t.Errorf("%v, %+v", err, p)
+		}
+	}
 }
