@@ -68,10 +68,12 @@ func me() kernel.Person {
 
 func imageRestore(app *cli.App) *cobra.Command {
 	var at string
+	var foreign bool
 	c := &cobra.Command{
 		Use: "restore BACKUP", Short: "Make an image of a backup", Args: cobra.ExactArgs(1),
 		Long: "Make the image folder (--image), which must not hold an image, of a backup, as it was at any moment that the backup has.\n" +
-			"Every byte is verified.",
+			"Every byte is verified. A backup restores what it is of with all its rights; of one that is not yours, give --foreign: its newest\n" +
+			"state comes in as batos image import brings it in, and nothing runs before batos image accept.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tid, err := wire.ParseMoment(at)
 			if err != nil {
@@ -80,6 +82,13 @@ func imageRestore(app *cli.App) *cobra.Command {
 			dir, err := filepath.Abs(app.Image())
 			if err != nil {
 				return err
+			}
+			if foreign {
+				r, err := restoreForeign(cmd.Context(), args[0], dir, tid)
+				if err != nil {
+					return err
+				}
+				return showImport(app, r)
 			}
 			r, err := image.Restore(cmd.Context(), args[0], dir, tid, image.Options{})
 			if err != nil {
@@ -96,7 +105,36 @@ func imageRestore(app *cli.App) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&at, "at", "", "as of a tid or a time")
+	c.Flags().BoolVar(&foreign, "foreign", false, "trust nothing in it: bring it in as an import")
 	return c
+}
+
+// restoreForeign brings what a backup is of in as an import: restored and
+// exported beside the new image, and imported from there.
+func restoreForeign(ctx context.Context, from, dir string, at batos.TID) (r image.ExportReport, err error) {
+	beside := filepath.Dir(dir)
+	err = os.MkdirAll(beside, 0o700)
+	var work string
+	if err == nil {
+		work, err = os.MkdirTemp(beside, "batos-restore-")
+	}
+	if err != nil {
+		return r, batos.Errorf(batos.Invalid, "no image can be made in %s: %w", beside, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	restored, text := filepath.Join(work, "image"), filepath.Join(work, "text")
+	if _, err := image.Restore(ctx, from, restored, at, image.Options{}); err != nil {
+		return r, err
+	}
+	im, err := image.Open(ctx, restored, image.Options{ReadOnly: true})
+	if err != nil {
+		return r, err
+	}
+	_, err = im.Export(ctx, text, 0)
+	if err = errors.Join(err, im.Close()); err != nil {
+		return r, err
+	}
+	return importImage(ctx, dir, text)
 }
 
 func imageImport(app *cli.App) *cobra.Command {
@@ -112,26 +150,33 @@ func imageImport(app *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, missing := os.Stat(dir)
 			r, err := importImage(cmd.Context(), dir, args[0])
 			if err != nil {
-				if errors.Is(missing, fs.ErrNotExist) { // it was made for this
-					err = errors.Join(err, os.RemoveAll(dir))
-				}
 				return err
 			}
-			if app.JSON() {
-				return app.Print(r)
-			}
-			app.Line("imported %s, %s and %s as %s", plural(r.Objects, "object", "objects"), plural(r.Trees, "tree", "trees"), plural(r.Blobs, "blob", "blobs"), r.Author)
-			app.Line("look at it with batos up --safe, then: batos image accept")
-			return nil
+			return showImport(app, r)
 		},
 	}
 }
 
+func showImport(app *cli.App, r image.ExportReport) error {
+	if app.JSON() {
+		return app.Print(r)
+	}
+	app.Line("imported %s, %s and %s as %s", plural(r.Objects, "object", "objects"), plural(r.Trees, "tree", "trees"), plural(r.Blobs, "blob", "blobs"), r.Author)
+	app.Line("look at it with batos up --safe, then: batos image accept")
+	return nil
+}
+
 // importImage makes an image in a folder, which may be new, of an export.
 func importImage(ctx context.Context, dir, from string) (r image.ExportReport, err error) {
+	if _, missing := os.Stat(dir); errors.Is(missing, fs.ErrNotExist) {
+		defer func() {
+			if err != nil { // it was made for this
+				err = errors.Join(err, os.RemoveAll(dir))
+			}
+		}()
+	}
 	im, err := image.Open(ctx, dir, image.Options{})
 	if err != nil {
 		return r, err
