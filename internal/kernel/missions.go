@@ -1,7 +1,10 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 
 	"batos"
 	"batos/image"
@@ -32,14 +35,42 @@ type Mission struct {
 
 // Missions lists all missions, the newest last.
 func (k *Kernel) Missions(ctx context.Context) ([]Mission, error) {
-	var out []Mission
-	err := k.im.View(ctx, func(tx *image.Tx) error {
-		out = nil
-		for e, err := range tx.Tree(k.roots.missions).Range(nil, nil) {
+	out, _, err := k.NewestMissions(ctx, math.MaxInt)
+	return out, err
+}
+
+// missionsAside is how many missions may have an OID above that of a newer one:
+// transactions under way take OIDs in batches.
+const missionsAside = 256
+
+// NewestMissions lists at most n missions, the newest last; more says that there
+// are older ones.
+func (k *Kernel) NewestMissions(ctx context.Context, n int) (out []Mission, more bool, err error) {
+	err = k.im.View(ctx, func(tx *image.Tx) error {
+		out, more = nil, false
+		var found []*docket
+		for e, err := range tx.Tree(k.roots.missions).Backward(nil, nil) {
 			if err != nil {
 				return err
 			}
-			m, err := missionOf(tx, refOf(e.Value))
+			if len(found)-missionsAside >= n {
+				more = true
+				break
+			}
+			d, err := loadDocket(tx, refOf(e.Value))
+			if err != nil {
+				return err
+			}
+			found = append(found, d)
+		}
+		slices.SortFunc(found, func(a, b *docket) int {
+			return cmp.Or(cmp.Compare(a.Began, b.Began), cmp.Compare(a.Cycle, b.Cycle))
+		})
+		if over := len(found) - n; over > 0 {
+			found, more = found[over:], true
+		}
+		for _, d := range found {
+			m, err := missionBy(tx, d)
 			if err != nil {
 				return err
 			}
@@ -47,7 +78,7 @@ func (k *Kernel) Missions(ctx context.Context) ([]Mission, error) {
 		}
 		return nil
 	})
-	return out, err
+	return out, more, err
 }
 
 // Mission shows one mission by the OID of its cycle.
@@ -77,7 +108,12 @@ func missionOf(tx *image.Tx, doc batos.OID) (Mission, error) {
 	if err != nil {
 		return Mission{}, err
 	}
-	m := Mission{
+	return missionBy(tx, d)
+}
+
+// missionBy is the mission that a docket is about.
+func missionBy(tx *image.Tx, d *docket) (m Mission, err error) {
+	m = Mission{
 		OID: d.Cycle, Receiver: d.Receiver, Selector: d.Selector, Status: d.State, Began: d.Began, Ended: d.Ended,
 		Tokens: d.Tokens, PromptTokens: d.Prompted, Inferences: len(d.Inferences), Waiting: d.Waiting, Err: d.Err, Version: d.Installed,
 	}

@@ -172,9 +172,10 @@ type Codex struct {
 	TID       string     `json:"tid,omitempty"`
 }
 
-// Missions is GET /api/v1/missions.
+// Missions is GET /api/v1/missions. More says that there are older ones.
 type Missions struct {
 	Missions []Mission `json:"missions"`
+	More     bool      `json:"more,omitempty"`
 }
 
 // Event is one line of GET /api/v1/events (server-sent events).

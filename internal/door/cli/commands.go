@@ -287,27 +287,7 @@ func (a *App) mission() *cobra.Command {
 	c := &cobra.Command{Use: "mission", Short: "See and steer missions", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return batos.Errorf(batos.Invalid, "say what: list, show, approve, reject, cancel or undo")
 	}}
-	c.AddCommand(&cobra.Command{
-		Use: "list", Short: "List missions", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out wire.Missions
-			if err := a.call(cmd.Context(), http.MethodGet, "/missions", nil, &out); err != nil {
-				return err
-			}
-			if a.json {
-				a.print(out)
-				return nil
-			}
-			for _, m := range out.Missions {
-				a.line("%-8s %-18s %s %s (attempts %d, tokens %d)", m.OID, m.State, m.Name, m.Selector, m.Attempts, m.Tokens)
-			}
-			if len(out.Missions) == 0 {
-				a.line("no missions yet")
-			}
-			return nil
-		},
-	})
-	c.AddCommand(a.missionShow())
+	c.AddCommand(a.missionList(), a.missionShow())
 	decide := func(verb, short, long string) *cobra.Command {
 		var on string
 		d := &cobra.Command{
@@ -331,28 +311,6 @@ func (a *App) mission() *cobra.Command {
 		decide("cancel", "Stop a mission", ""),
 		decide("undo", "Take back what a mission brought about", "Take back the method that a mission installed and what the messages that had waited for it changed, in one transaction."),
 	)
-	return c
-}
-
-func (a *App) missionShow() *cobra.Command {
-	var prompts bool
-	c := &cobra.Command{
-		Use: "show MISSION", Short: "Show a mission: who did what, attempts, verdicts, times and tokens", Args: cobra.ExactArgs(1),
-		Long: "Show a mission, while it is under way or afterwards: who did what, attempts, verdicts, times and tokens. --json has all of it.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var out wire.Mission
-			if err := a.call(cmd.Context(), http.MethodGet, "/missions/"+url.PathEscape(args[0]), nil, &out); err != nil {
-				return err
-			}
-			if a.json {
-				a.print(out)
-				return nil
-			}
-			a.showMission(&out, prompts)
-			return nil
-		},
-	}
-	c.Flags().BoolVar(&prompts, "prompts", false, "with what each inference was asked and answered")
 	return c
 }
 

@@ -3,8 +3,13 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"batos/internal/wire"
 	"batos/object"
@@ -145,4 +150,55 @@ func short(d time.Duration) string {
 		return d.Round(10 * time.Millisecond).String()
 	}
 	return d.Round(time.Millisecond).String()
+}
+
+func (a *App) missionList() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use: "list", Short: "List missions, the newest last", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out wire.Missions
+			if err := a.call(cmd.Context(), http.MethodGet, "/missions?limit="+strconv.Itoa(limit), nil, &out); err != nil {
+				return err
+			}
+			if a.json {
+				a.print(out)
+				return nil
+			}
+			if out.More {
+				a.line("… and older ones; --limit shows more")
+			}
+			for _, m := range out.Missions {
+				a.line("%-8s %-18s %s %s (attempts %d, tokens %d)", m.OID, m.State, m.Name, m.Selector, m.Attempts, m.Tokens)
+			}
+			if len(out.Missions) == 0 {
+				a.line("no missions yet")
+			}
+			return nil
+		},
+	}
+	c.Flags().IntVarP(&limit, "limit", "n", 100, "how many")
+	return c
+}
+
+func (a *App) missionShow() *cobra.Command {
+	var prompts bool
+	c := &cobra.Command{
+		Use: "show MISSION", Short: "Show a mission: who did what, attempts, verdicts, times and tokens", Args: cobra.ExactArgs(1),
+		Long: "Show a mission, while it is under way or afterwards: who did what, attempts, verdicts, times and tokens. --json has all of it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var out wire.Mission
+			if err := a.call(cmd.Context(), http.MethodGet, "/missions/"+url.PathEscape(args[0]), nil, &out); err != nil {
+				return err
+			}
+			if a.json {
+				a.print(out)
+				return nil
+			}
+			a.showMission(&out, prompts)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&prompts, "prompts", false, "with what each inference was asked and answered")
+	return c
 }

@@ -15,17 +15,29 @@ const (
 	logDefault = 20
 	logMost    = 1000
 	diffMost   = 1000
+
+	missionsDefault = 100
+	missionsMost    = 10_000
 )
+
+// limitOf reads the parameter limit.
+func limitOf(r *http.Request, usual, most int) (int, error) {
+	l := r.URL.Query().Get("limit")
+	if l == "" {
+		return usual, nil
+	}
+	n, err := strconv.Atoi(l)
+	if err != nil || n < 1 || n > most {
+		return 0, batos.Errorf(batos.Invalid, "limit=%.20q is not a number from 1 to %d", l, most)
+	}
+	return n, nil
+}
 
 func (s *Server) log(r *http.Request) (any, error) {
 	q := r.URL.Query()
-	limit := logDefault
-	if l := q.Get("limit"); l != "" {
-		n, err := strconv.Atoi(l)
-		if err != nil || n < 1 || n > logMost {
-			return nil, batos.Errorf(batos.Invalid, "limit=%.20q is not a number from 1 to %d", l, logMost)
-		}
-		limit = n
+	limit, err := limitOf(r, logDefault, logMost)
+	if err != nil {
+		return nil, err
 	}
 	before, err := wire.ParseMoment(q.Get("before"))
 	if err != nil {

@@ -35,7 +35,7 @@ var operations = []operation{
 	{"GET /api/v1/log", access.Read, "Transactions, the newest first.", "target before limit", nil, wire.Log{}},
 	{"GET /api/v1/diff", access.Read, "What two moments differ in.", "from to", nil, wire.Diff{}},
 	{"POST /api/v1/undo", access.Admin, "Take back a transaction.", "", wire.Undo{}, wire.Changed{}},
-	{"GET /api/v1/missions", access.Read, "All missions.", "", nil, wire.Missions{}},
+	{"GET /api/v1/missions", access.Read, "The newest missions, the newest last; more says that there are older ones.", "limit", nil, wire.Missions{}},
 	{"GET /api/v1/missions/{oid}", access.Read, "One mission with its record.", "", nil, wire.Mission{}},
 	{"POST /api/v1/missions/{oid}/{verb}", access.Admin, "Decide about a mission: approve, reject, cancel or undo.", "", wire.Decision{}, wire.Mission{}},
 	{"GET /api/v1/lessons", access.Admin, "The golden set of the image.", "", nil, wire.Lessons{}},

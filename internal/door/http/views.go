@@ -52,11 +52,15 @@ func (s *Server) inspect(r *http.Request) (any, error) {
 }
 
 func (s *Server) missions(r *http.Request) (any, error) {
-	all, err := s.config.Kernel.Missions(r.Context())
+	limit, err := limitOf(r, missionsDefault, missionsMost)
 	if err != nil {
 		return nil, err
 	}
-	out := wire.Missions{Missions: []wire.Mission{}}
+	all, more, err := s.config.Kernel.NewestMissions(r.Context(), limit)
+	if err != nil {
+		return nil, err
+	}
+	out := wire.Missions{Missions: []wire.Mission{}, More: more}
 	for _, m := range all {
 		w := view.Mission(m)
 		w.Data, w.Brief = nil, nil
