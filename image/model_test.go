@@ -50,6 +50,9 @@ func showState(oid batos.OID, s *object.State) string {
 	byName := func(a, b object.Slot) int { return strings.Compare(a.Name, b.Name) }
 	for _, sl := range slices.SortedFunc(slices.Values(s.Slots()), byName) {
 		fmt.Fprintf(&b, " %s=%s", sl.Name, object.Text(sl.Value, 40))
+		if m, ok := sl.Value.(*object.Method); ok {
+			fmt.Fprintf(&b, " %q", m.Source)
+		}
 	}
 	return b.String()
 }
@@ -149,6 +152,9 @@ func drawOp(t *rapid.T, w *world) *op {
 			o.value = object.Counter(rapid.Int64Range(0, 9).Draw(t, "counter"))
 		case o.name == "parent*":
 			o.value = object.Ref(pick(sorted(w.objects)))
+		case o.name == "c" && rapid.Bool().Draw(t, "method"): // whose source pack keeps
+			n := rapid.IntRange(0, 5).Draw(t, "source")
+			o.value = &object.Method{Selector: "c", Source: fmt.Sprintf("def c(self):\n    return %d\n", n), Author: batos.Imported, Version: 1 + n} // as an import leaves it
 		default:
 			o.value = object.NewInt(rapid.Int64Range(0, 5).Draw(t, "value"))
 		}

@@ -89,6 +89,7 @@ func TestModel(t *testing.T) {
 					t.Fatalf("the difference of %s and %s makes of the first\n%s\nnot\n%s", from.tid, to.tid, w, to.world)
 				}
 			},
+			"log": func(t *rapid.T) { compareLog(t, im, past, packed) },
 			"history": func(t *rapid.T) {
 				oids := sorted(now().objects)
 				if len(oids) > 0 {
@@ -222,6 +223,45 @@ func steps(t *rapid.T, tx *Tx, w *world) {
 		}
 	}
 	compare(t, tx, w)
+}
+
+// compareLog demands that the log has every version after the moment that was
+// packed to, with what was written, and of those before at most that.
+func compareLog(t failer, im *Image, past []version, packed batos.TID) {
+	t.Helper()
+	n := 1
+	for tx, err := range im.Log(t.Context(), 0, 1<<63) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for ; n < len(past) && past[n].tid < tx.TID; n++ {
+			if past[n].tid > packed {
+				t.Fatalf("the log has no transaction %s", past[n].tid)
+			}
+		}
+		if n == len(past) || past[n].tid != tx.TID {
+			t.Fatalf("the log has a transaction %s that nobody made", tx.TID)
+		}
+		var wrote []batos.OID
+		was, is := past[n-1].world, past[n].world
+		for _, oid := range sorted(union(was.objects, is.objects)) {
+			if !object.Same(was.objects[oid], is.objects[oid]) {
+				wrote = append(wrote, oid)
+			}
+		}
+		if tx.TID > packed && !slices.Equal(wrote, tx.Objects) {
+			t.Fatalf("transaction %s wrote %v, says the log; it wrote %v", tx.TID, tx.Objects, wrote)
+		}
+		for _, oid := range tx.Objects {
+			if !slices.Contains(wrote, oid) {
+				t.Fatalf("transaction %s wrote %s, says the log of a packed past; it wrote %v", tx.TID, oid, wrote)
+			}
+		}
+		n++
+	}
+	if n < len(past) {
+		t.Fatalf("the log ends before %s", past[n].tid)
+	}
 }
 
 // compareHistory demands that an object's history is what the versions say: all
