@@ -263,7 +263,7 @@ func StandardAdapter(persona string) AdapterRecipe {
 	case "BABS":
 		r.LR, r.Steps, r.RowTokens = 6e-3, 700, 192
 	case "ALFRED":
-		r.Rank, r.Alpha, r.LR, r.Steps = 16, 32, 8e-3, 600
+		r.Rank, r.Alpha, r.LR, r.Steps = 16, 32, 8e-3, 1100
 		r.Targets = []string{"attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
 	}
 	return r
