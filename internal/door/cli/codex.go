@@ -110,7 +110,7 @@ func (a *App) outline(out *wire.Codex) error {
 		a.line("%s: %s", w.Name, strings.Join(states, " → "))
 	}
 	if len(out.Edited) > 0 {
-		a.line("changed by messages since: %s", strings.Join(out.Edited, ", "))
+		a.line("changed by messages since: %s; one as it is now: batos eval 'persona_codex_obj.workflow_(%q).steps'", strings.Join(out.Edited, ", "), out.Edited[0])
 	}
 	return nil
 }
