@@ -345,6 +345,51 @@ func TestPackKeepsSourcesAndEndsOldMessages(t *testing.T) {
 	w.want(v, serr, num(13))
 }
 
+// TestPackEndsWhatALineageSpent: the account that a request and what it sent
+// for later share goes with the request's record, and not before.
+func TestPackEndsWhatALineageSpent(t *testing.T) {
+	age := 30 * 24 * time.Hour
+	w := awakened(t, setup{offline: true, change: func(c *Config) {
+		c.Clock = func() time.Time { return time.Now().Add(-age) }
+	}})
+	ctx := context.Background()
+	w.new("counter", "", slot("count", num(0)))
+	w.def("counter", "def add(self, n):\n    self.count = self.count + n\n    self._p_changed = True\n    if n > 0:\n        send_later(self, \"add\", n - 1)\n    return self.count\n")
+	account := func(id batos.MessageID) bool {
+		there := false
+		if err := w.im.View(ctx, func(tx *image.Tx) (err error) {
+			there, err = tx.Exists(spendingOID(id))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return there
+	}
+	send := func(id batos.MessageID, count int64) {
+		r := request("counter", "add", num(2))
+		r.ID = id
+		if _, err := w.sendRequest(r); err != nil {
+			t.Fatal(err)
+		}
+		w.until("counter", "count", num(count))
+	}
+	send("old", 3)
+	age = 0
+	send("new", 6)
+	if !account("old") || !account("new") {
+		t.Fatal("a lineage of three messages has no account")
+	}
+	if _, err := Pack(ctx, w.im, PackOptions{Before: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if account("old") {
+		t.Error("what the old request spent is still there, its record is not")
+	}
+	if !account("new") {
+		t.Error("what the new request spent is gone")
+	}
+}
+
 func mustResolve(w *world, name string) batos.OID {
 	w.t.Helper()
 	oid, err := w.k.Resolve(context.Background(), batos.Ref{Name: name})

@@ -86,6 +86,10 @@ type conductKey struct {
 	version int
 }
 
+// mostCounted bounds what is counted in memory for each method, of this and of
+// samples: when there is more, counting begins again, as after a restart.
+const mostCounted = 1 << 14
+
 // settled marks a method whose probation is over.
 const settled = -1
 
@@ -94,7 +98,7 @@ const settled = -1
 func (c *conduct) good(key conductKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.n == nil {
+	if c.n == nil || len(c.n) >= mostCounted {
 		c.n = map[conductKey]int64{}
 	}
 	if c.n[key] == settled {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"batos"
@@ -65,26 +66,59 @@ func keptForEver(s *image.Past) bool {
 	return false
 }
 
-// sweepMessages ends the records of messages that finished before then.
+// sweepMessages ends the records of messages that finished before then, and the
+// accounts of lineages whose first message has no record any more.
 func sweepMessages(ctx context.Context, im *image.Image, before object.Time, dry bool) (int, error) {
 	oids, err := im.Objects(ctx)
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	for len(oids) > 0 {
-		some := oids[:min(len(oids), sweepBatch)]
-		oids = oids[len(some):]
+	oids = slices.DeleteFunc(oids, func(oid batos.OID) bool { return !oid.Derived() }) // records and accounts have derived OIDs
+	var accounts []batos.OID
+	n, err := sweep(ctx, im, oids, dry, func(tx *image.Tx, oid batos.OID) (bool, error) {
+		kind, _, err := tx.Slot(oid, "kind")
+		switch strOf(kind) {
+		case "spending":
+			accounts = append(accounts, oid)
+		case "message":
+			if err == nil {
+				return finished(tx, oid, before)
+			}
+		}
+		if batos.CodeOf(err) == batos.NotFound {
+			err = nil
+		}
+		return false, err
+	})
+	if err != nil || dry {
+		return n, err
+	}
+	slices.Sort(accounts)
+	_, err = sweep(ctx, im, slices.Compact(accounts), false, func(tx *image.Tx, oid batos.OID) (bool, error) {
+		lineage, _, err := tx.Slot(oid, "lineage")
+		if err != nil || strOf(lineage) == "" { // one of an older release does not say
+			return false, err
+		}
+		there, err := tx.Exists(recordOID(batos.MessageID(strOf(lineage))))
+		return !there, err
+	})
+	return n, err
+}
+
+// sweep ends those of the objects that are over, and counts them; if dry it
+// only counts.
+func sweep(ctx context.Context, im *image.Image, oids []batos.OID, dry bool, over func(*image.Tx, batos.OID) (bool, error)) (n int, err error) {
+	for some := range slices.Chunk(oids, sweepBatch) {
 		swept := 0
 		run := func(tx *image.Tx) error {
 			swept = 0
 			tx.SetMeta(image.Meta{Author: batos.Genesis, AuthorName: "batos image pack", Note: "end the records of finished messages"})
 			for _, oid := range some {
-				over, err := finished(tx, oid, before)
+				is, err := over(tx, oid)
 				if err != nil {
 					return err
 				}
-				if !over {
+				if !is {
 					continue
 				}
 				swept++
@@ -110,25 +144,13 @@ func sweepMessages(ctx context.Context, im *image.Image, before object.Time, dry
 	return n, nil
 }
 
+// finished reports whether a message's record is final since before then.
 func finished(tx *image.Tx, oid batos.OID, before object.Time) (bool, error) {
-	if !oid.Derived() {
-		return false, nil // a message's record has a derived OID
-	}
-	kind, _, err := tx.Slot(oid, "kind")
-	if batos.CodeOf(err) == batos.NotFound || strOf(kind) != "message" {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
 	state, _, err := tx.Slot(oid, "state")
 	if err != nil || !batos.MessageState(strOf(state)).Final() {
 		return false, err
 	}
 	at, _, err := tx.Slot(oid, "finished")
-	if err != nil {
-		return false, err
-	}
 	t, ok := at.(object.Time)
-	return ok && t < before, nil
+	return ok && t < before, err
 }

@@ -17,7 +17,12 @@ const sampleEvery = 50
 // samples counts messages per method, volatile.
 type samples struct {
 	mu sync.Mutex
-	n  map[batos.OID]map[batos.Selector]int
+	n  map[samplesKey]int
+}
+
+type samplesKey struct {
+	holder batos.OID
+	sel    batos.Selector
 }
 
 // due reports whether this message to the method is one to keep: the first
@@ -25,16 +30,12 @@ type samples struct {
 func (s *samples) due(oid batos.OID, sel batos.Selector) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n == nil {
-		s.n = map[batos.OID]map[batos.Selector]int{}
+	if s.n == nil || len(s.n) >= mostCounted {
+		s.n = map[samplesKey]int{}
 	}
-	by := s.n[oid]
-	if by == nil {
-		by = map[batos.Selector]int{}
-		s.n[oid] = by
-	}
-	by[sel]++
-	return by[sel]%sampleEvery == 1
+	key := samplesKey{oid, sel}
+	s.n[key]++
+	return s.n[key]%sampleEvery == 1
 }
 
 // sample keeps what a message to a generated method was given and what it

@@ -51,7 +51,7 @@ func (s spending) note(tx *image.Tx, lineage batos.MessageID) error {
 		return err
 	}
 	if !exists {
-		slots := []object.Slot{{Name: "kind", Value: object.Str("spending")}}
+		slots := []object.Slot{{Name: "kind", Value: object.Str("spending")}, {Name: "lineage", Value: object.Str(lineage)}}
 		for _, c := range s.slots() {
 			slots = append(slots, object.Slot{Name: c.name, Value: object.Counter(*c.n)})
 		}

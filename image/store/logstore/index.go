@@ -355,6 +355,18 @@ func (x *index) appendSparse(b []byte, h uint64) (_ []byte, next uint64) {
 	return b, next
 }
 
+// forget takes entries of objects out that do not exist, unless they have
+// changed.
+func (x *index) forget(gone map[batos.OID]entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for oid, e := range gone {
+		if x.sparse.get(oid) == e {
+			x.sparse.remove(oid)
+		}
+	}
+}
+
 // bytes is about how large the index is in a file.
 func (x *index) bytes() uint64 {
 	x.mu.RLock()

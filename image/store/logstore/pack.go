@@ -125,7 +125,44 @@ func (p *packing) run(ctx context.Context) error {
 		}
 		p.settle(plan, smaller)
 	}
+	if !p.o.DryRun {
+		if err := p.forget(ctx); err != nil {
+			return err
+		}
+	}
 	return p.blobs()
+}
+
+// forget takes objects out of the index of which the log has nothing any more:
+// those with derived OIDs that ended, down to the record of their end. Others
+// cost the same whether they are there or not.
+func (p *packing) forget(ctx context.Context) error {
+	x := p.s.idx
+	var items []byte
+	gone := map[batos.OID]entry{}
+	for h, more := uint64(0), true; more; {
+		if err := p.pause(ctx); err != nil {
+			return err
+		}
+		items, h = x.appendSparse(items[:0], h)
+		more = h != 0
+		clear(gone)
+		for it := range slices.Chunk(items, sparseItem) {
+			oid, e := batos.OID(le.Uint64(it)), entryOf(it)
+			if !e.deleted() || e.tid > p.report.Before {
+				continue
+			}
+			if _, err := p.s.recordAt(e.pos(), oid); errors.Is(err, errGone) {
+				gone[oid] = e
+			} else if err != nil {
+				return err
+			}
+		}
+		if len(gone) > 0 {
+			x.forget(gone)
+		}
+	}
+	return nil
 }
 
 // choose settles the moment that stays whole: at most that of the oldest open

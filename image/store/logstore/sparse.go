@@ -137,6 +137,19 @@ func (t *sparse) set(oid batos.OID, e entry) (was entry) {
 	}
 }
 
+// remove takes an item out that is there. Its place is for others; no page goes.
+func (t *sparse) remove(oid batos.OID) {
+	p := t.slots[t.slot(t.hash(oid))]
+	was := *p
+	p.clear(was.depth())
+	for it := range was.items {
+		if at := batos.OID(le.Uint64(it)); at != oid {
+			p.put(it, t.hash(at))
+		}
+	}
+	t.n--
+}
+
 // split gives half of the page at a slot of the directory to a new one.
 func (t *sparse) split(slot int) {
 	p, q := t.slots[slot], t.newPage()

@@ -2,6 +2,7 @@ package logstore
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"math/rand/v2"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 
 	"batos"
 	"batos/image/store"
+	"batos/internal/vfs"
 )
 
 // TestSparse holds the table to a map.
@@ -17,7 +19,7 @@ func TestSparse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	x, want := newIndex(), map[batos.OID]entry{}
 	var oids []batos.OID
-	for i := range 70_000 {
+	for i := range 90_000 {
 		oid := batos.OID(rng.Uint64()) | denseOIDs
 		if i%2 == 0 { // neighbours, too
 			oid = denseOIDs + batos.OID(i)
@@ -42,6 +44,15 @@ func TestSparse(t *testing.T) {
 		if got := x.get(oid ^ 1<<40); got != want[oid^1<<40] {
 			t.Fatalf("%v, which was never set, is %v", oid^1<<40, got)
 		}
+	}
+	for i, oid := range oids { // some go again
+		if _, there := want[oid]; i%7 == 0 && there {
+			x.sparse.remove(oid)
+			delete(want, oid)
+		}
+	}
+	if got := maps.Collect(x.entries()); !maps.Equal(got, want) || x.sparse.n != len(want) {
+		t.Fatalf("there are %d entries, %d are counted, %d should be", len(got), x.sparse.n, len(want))
 	}
 	// As large as it is, it goes into the index file and back, in pieces.
 	b := indexBytes(t, testID, x, []store.BlobHash{{1}})
@@ -116,4 +127,61 @@ func BenchmarkSparseSet(b *testing.B) {
 		x.set(batos.OID(rng.Uint64())|batos.DerivedOID, entry{1, 1})
 	}
 	b.ReportMetric(float64(x.sparse.made*sparsePageSize)/float64(x.sparse.n), "B/entry")
+}
+
+// TestPackForgetsWhatEnded: of an object with a derived OID that ended and was
+// packed away, the index keeps nothing, here and after the next start.
+func TestPackForgetsWhatEnded(t *testing.T) {
+	fsys, ctx := vfs.NewMem(), context.Background()
+	start := func() *Store {
+		s, err := Open(ctx, fsys, "/image", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := start()
+	const n = 2000
+	commit := func(end bool) {
+		var c store.Changes
+		for i := range n {
+			oid := batos.DeriveOID("message", strconv.Itoa(i))
+			w := store.Write{OID: oid, Data: []byte("record")}
+			if end {
+				w = store.Write{OID: oid, Base: s.idx.get(oid).tid, Delete: true}
+			}
+			c.Writes = append(c.Writes, w)
+		}
+		if _, err := s.Commit(ctx, &c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(false)
+	if s.idx.sparse.n != n {
+		t.Fatalf("%d entries, not %d", s.idx.sparse.n, n)
+	}
+	commit(true)
+	later := store.Write{OID: 5, Data: []byte("something else")}
+	if _, err := s.Commit(ctx, &store.Changes{Writes: []store.Write{later}}); err != nil {
+		t.Fatal(err)
+	}
+	pages := s.idx.sparse.made
+	if _, err := s.Pack(ctx, store.PackOptions{Before: s.LastTID()}); err != nil {
+		t.Fatal(err)
+	}
+	if s.idx.sparse.n != 0 {
+		t.Errorf("%d entries are left of %d", s.idx.sparse.n, n)
+	}
+	commit(false)
+	if s.idx.sparse.n != n || s.idx.sparse.made != pages {
+		t.Errorf("%d entries in %d pages, which were %d", s.idx.sparse.n, s.idx.sparse.made, pages)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = start()
+	defer s.Close()
+	if s.idx.sparse.n != n {
+		t.Errorf("%d entries after a start, not %d", s.idx.sparse.n, n)
+	}
 }
