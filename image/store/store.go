@@ -109,7 +109,7 @@ type Changes struct {
 // Write is a new revision of one object.
 type Write struct {
 	OID    batos.OID
-	Base   batos.TID   // the revision it was made from; 0: it must not exist (never made, or deleted)
+	Base   batos.TID   // the revision it was made from; 0: it must not exist (never made, or deleted). A deletion's own is as good, until it is packed away
 	Data   []byte      // the store keeps no reference to it after Commit returns
 	Refs   []batos.OID // the objects that Data refers to
 	Blobs  []BlobHash  // the blobs that Data refers to; staged or committed before
@@ -130,7 +130,7 @@ type Revision struct {
 	Refs   []batos.OID
 	Blobs  []BlobHash
 	Delete bool
-	Gap    bool // in a history: revisions right before this one were packed away
+	Gap    bool // in a history: revisions right before this one were packed away; may be false where with them the object ended
 }
 
 // Transaction is one commit as it stands in the log.
