@@ -209,27 +209,32 @@ func (p *piece) list(b []byte, h *header) bool {
 	}
 	first := len(p.revisions)
 	found := p.revisions[first : first+int(h.records)]
-	at := txnHeader + int(h.meta)
+	pos := h.pos + txnHeader + uint64(h.meta)
+	b = b[txnHeader+h.meta:]
 	for i := range found {
-		if len(b)-at < recordHeader {
+		if len(b) < recordHeader {
 			return false
 		}
-		r := (*[recordHeader]byte)(b[at:])
-		pos, flags, levels, blobs := h.pos+uint64(at), le.Uint32(r[4:]), recordLevels(r[:]), le.Uint32(r[40:])
-		length := recordLength(r[:])
-		if length > uint64(len(b)-at) || levels > maxLevels || flags&flagStub != 0 || batos.TID(le.Uint64(r[16:])) != h.tid || le.Uint64(r[24:]) >= pos {
+		flags, length := le.Uint32(b[4:]), recordLength(b)
+		if length > uint64(len(b)) || recordLevels(b) > maxLevels || flags&flagStub != 0 || batos.TID(le.Uint64(b[16:])) != h.tid || le.Uint64(b[24:]) >= pos {
 			return false
 		}
-		found[i] = written{batos.OID(le.Uint64(r[8:])), locationOf(pos, flags&flagDelete != 0)}
-		if blobs > 0 {
-			for i := range int(blobs) {
-				p.blobs = append(p.blobs, rawRecord(b[at:]).blob(i))
-			}
+		found[i] = written{batos.OID(le.Uint64(b[8:])), locationOf(pos, flags&flagDelete != 0)}
+		if r := rawRecord(b); r.blobs() > 0 {
+			p.refer(r)
 		}
-		at += int(length)
+		pos += length
+		b = b[length:]
 	}
 	p.revisions = p.revisions[:first+int(h.records)]
-	return at == len(b)
+	return len(b) == 0
+}
+
+// refer adds the blobs that a record refers to.
+func (p *piece) refer(r rawRecord) {
+	for i := range r.blobs() {
+		p.blobs = append(p.blobs, r.blob(i))
+	}
 }
 
 // take puts what a piece holds into the index; false says that the log ends in
