@@ -218,7 +218,7 @@ func opinions(ctx context.Context) (func(seedmind.Right) *method.Program, func()
 	if err != nil {
 		return none, done
 	}
-	profile, err := mind.Seed{}.Bind(info)
+	profile, err := mind.Seed{}.WithPhrases(seedmind.Phrases()).Bind(info)
 	if err != nil {
 		return none, done
 	}

@@ -57,7 +57,7 @@ func personas(ctx context.Context, _ string, emit func(Figure)) error {
 	if err != nil {
 		return err
 	}
-	profile, err := mind.Seed{}.Bind(info)
+	profile, err := mind.Seed{}.WithPhrases(seedmind.Phrases()).Bind(info)
 	if err != nil {
 		return err
 	}

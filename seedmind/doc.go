@@ -19,6 +19,9 @@
 //   - [Recipe] is how the model is trained, [Evaluate] how good it is, and
 //     [Nearest] the baseline it is measured against: the phrase of the corpus
 //     with the most words in common.
+//   - [Phrases] tells the profile what the phrases near to a message ask for;
+//     [Weigh], [FitWeights] and [CrossFitted] find how the model's ideas are
+//     weighed by that and more.
 //   - [Open] gives the shipped weights.
 //
 // The model never sees a name: see the profile "seed" in internal/mind.

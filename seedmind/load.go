@@ -38,6 +38,15 @@ func Load() (*Corpus, error) { return load(familyFiles) }
 
 func load(files fs.FS) (*Corpus, error) {
 	c := &Corpus{}
+	if err := c.parse(files); err != nil {
+		return nil, err
+	}
+	c.claim()
+	return c, nil
+}
+
+// parse reads the families, and works out no phrase.
+func (c *Corpus) parse(files fs.FS) error {
 	hash := sha256.New()
 	read := func(name string) (string, error) {
 		b, err := fs.ReadFile(files, "families/"+name+".txt")
@@ -47,11 +56,11 @@ func load(files fs.FS) (*Corpus, error) {
 	}
 	text, err := read("classes")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cl, err := parseClasses(text)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	seen := map[string]bool{}
 	add := func(fs []*Family, err error) error {
@@ -65,28 +74,27 @@ func load(files fs.FS) (*Corpus, error) {
 		return err
 	}
 	if text, err = read("layouts"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := add(parseLayouts(text, cl)); err != nil {
-		return nil, err
+		return err
 	}
 	for _, area := range Areas {
 		if text, err = read(area); err != nil {
-			return nil, err
+			return err
 		}
 		if err := add(parseFamilies(area, text, cl)); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if text, err = read("nouns"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.nouns(text); err != nil {
-		return nil, err
+		return err
 	}
 	c.Hash = hex.EncodeToString(hash.Sum(nil))
-	c.claim()
-	return c, nil
+	return nil
 }
 
 // nouns reads nouns.txt: sections of names.

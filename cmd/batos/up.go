@@ -72,7 +72,7 @@ type brain struct {
 // local is the engine child with the model in the image.
 var local = brain{
 	source:   modelSource,
-	profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}},
+	profiles: []mind.Profile{mind.Covenant{}, mind.Seed{}.WithPhrases(seedmind.Phrases())},
 	open: func(f upFlags) func(context.Context, kernel.Model) (mind.Engine, error) {
 		switch {
 		case f.model == noModel:

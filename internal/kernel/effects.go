@@ -179,7 +179,7 @@ func requestValue(r mind.Request) *object.Dict {
 	}
 	return d.str("adapter", r.Adapter).str("grammar", r.Grammar).str("schema", r.Schema).set("stop", strList(r.Stop)).set("stop_tokens", stops).
 		int("max_tokens", int64(r.MaxTokens)).set("temperature", object.Float(r.Temperature)).set("top_p", object.Float(r.TopP)).
-		int("seed", int64(r.Seed)).value()
+		int("seed", int64(r.Seed)).int("draws", int64(r.Draws)).value()
 }
 
 func requestFrom(v object.Value) mind.Request {
@@ -188,7 +188,7 @@ func requestFrom(v object.Value) mind.Request {
 		Text: f.str("text"), Adapter: f.str("adapter"), Grammar: f.str("grammar"), Schema: f.str("schema"), Stop: stringsOf(f.get("stop")),
 		MaxTokens: int(f.int("max_tokens")), Temperature: float(f.get("temperature")), TopP: float(f.get("top_p")), Seed: uint64(f.int("seed")),
 	}
-	r.Tokens = int32sOf(f.get("tokens"))
+	r.Tokens, r.Draws = int32sOf(f.get("tokens")), int(f.int("draws"))
 	for _, tokens := range f.list("again") {
 		r.Again = append(r.Again, int32sOf(tokens))
 	}

@@ -151,3 +151,12 @@ func TestAdaptersDoTheirOwnWork(t *testing.T) {
 		}
 	}
 }
+
+// A request comes through the image as it was.
+func TestRequestKeepsItsWays(t *testing.T) {
+	r := mind.Request{Tokens: []int32{1, 2}, Again: [][]int32{{3}, {4, 5}}, Draws: 8, MaxTokens: 9}
+	got := requestFrom(requestValue(r))
+	if got.Draws != r.Draws || len(got.Again) != 2 || got.Again[1][1] != 5 || got.Tokens[1] != 2 {
+		t.Errorf("%+v became %+v", r, got)
+	}
+}

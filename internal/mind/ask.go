@@ -5,14 +5,24 @@ import "context"
 // Ask has the engine answer r and then, each for itself, the prompts of
 // r.Again: greedily, and not when the answer to r itself was cut short.
 func Ask(ctx context.Context, engine Engine, r Request) (*Result, error) {
-	again := r.Again
-	r.Again = nil
+	again, draws := r.Again, r.Draws
+	r.Again, r.Draws = nil, 0
 	res, err := engine.Generate(ctx, r)
 	if err != nil || res.Stop != StopEnd {
 		return res, err
 	}
+	own := r.Tokens
 	for _, tokens := range again {
 		r.Tokens, r.Gloss, r.Temperature = tokens, "", 0
+		other, err := engine.Generate(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		res.Again = append(res.Again, *other)
+	}
+	r.Tokens, r.Temperature = own, 1
+	for i := range draws {
+		r.Seed = uint64(i + 1)
 		other, err := engine.Generate(ctx, r)
 		if err != nil {
 			return nil, err

@@ -71,7 +71,10 @@ type Request struct {
 	Chat    []Turn  // a conversation; the engine applies the model's chat template
 	// Again are prompts in tokens that mean the same as Tokens: a model that
 	// answers them otherwise guessed. Engines ignore them; [Ask] asks them.
-	Again      [][]int32
+	Again [][]int32
+	// Draws is how many answers to Tokens [Ask] draws from the model's own
+	// distribution after those; engines ignore it.
+	Draws      int
 	Grammar    string // GBNF with a rule named root that the answer must match; "" is none
 	Schema     string // JSON schema, of the kind [SchemaGrammar] takes, that the answer must be valid under; not beside Grammar
 	Stop       []string
@@ -125,7 +128,7 @@ type Result struct {
 	Model        string // Info.Hash of the model that answered
 	AdapterHash  string // Request.Adapter as it was active
 	Duration     time.Duration
-	Again        []Result // the answers to Request.Again, if [Ask] asked
+	Again        []Result // the answers to Request.Again and then the drawn ones, if [Ask] asked
 }
 
 // Kind names what a mission's state wants of the mind.

@@ -44,6 +44,8 @@ type Seed struct {
 	lex                           lexicon
 	methods                       seedMethods
 	minConfidence, sureConfidence float64
+	phrases                       SeedPhrases // nil: what the model was taught is not at hand
+	weights                       SeedWeights // of ideas, where there are phrases
 }
 
 // Binder is a profile that needs tables which its model carries.
@@ -59,20 +61,24 @@ var (
 
 // Bind reads the tables of a seed model. Missing, damaged or newer ones are an
 // error of code invalid.
-func (Seed) Bind(info Info) (Profile, error) {
+func (s Seed) Bind(info Info) (Profile, error) {
 	text := info.Meta[strings.TrimPrefix(SeedMetaKey, "batos.")]
 	var t SeedTables
 	if err := json.Unmarshal([]byte(text), &t); err != nil {
 		return nil, batos.Errorf(batos.Invalid, "the model %s has no tables for the profile %q: %w", info.ModelID, SeedName, err)
 	}
-	s, err := NewSeed(t)
+	bound, err := NewSeed(t)
 	if err != nil {
 		return nil, err
 	}
-	if info.VocabSize != 0 && info.VocabSize != s.tok.Size() {
-		return nil, batos.Errorf(batos.Invalid, "the model %s has %d tokens, its tables %d", info.ModelID, info.VocabSize, s.tok.Size())
+	if info.VocabSize != 0 && info.VocabSize != bound.tok.Size() {
+		return nil, batos.Errorf(batos.Invalid, "the model %s has %d tokens, its tables %d", info.ModelID, info.VocabSize, bound.tok.Size())
 	}
-	return s, nil
+	if s.phrases != nil && s.phrases.Corpus() == info.Meta["corpus"] {
+		bound.phrases = s.phrases
+		bound = bound.WithWeights(shippedWeights())
+	}
+	return bound, nil
 }
 
 // NewSeed makes the profile of a model with these tables.
@@ -112,6 +118,7 @@ func (Seed) Serves(kind Kind) bool { return kind == Method }
 const (
 	seedAnswer      = 160
 	seedTemperature = 0.7
+	seedDraws       = 8 // answers drawn from the model beside those of the askings
 )
 
 // Prompt gives the task as the model reads it. The error is refused, and names
@@ -180,6 +187,9 @@ func (s Seed) Compose(t Task, earlier []Attempt) (Request, error) {
 		for _, a := range n.prompt.again() {
 			r.Again = append(r.Again, append([]int32{mark}, s.tok.Encode(a.prompt.Text())...))
 		}
+		if s.phrases != nil {
+			r.Draws = seedDraws
+		}
 	}
 	return r, nil
 }
@@ -239,7 +249,7 @@ func (s Seed) Read(t Task, earlier []Attempt, r *Result) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a, err := s.readOwn(t, n, r)
+	a, err := s.readOwn(t, n, r, earlier)
 	if batos.CodeOf(err) == batos.Refused && t.Kind == Method && len(earlier) == 0 && len(s.readings(t)) > 0 {
 		return Answer{}, batos.Errorf(batos.Invalid, "%s", err.Error()) // another attempt reads it in other words
 	}
@@ -247,7 +257,7 @@ func (s Seed) Read(t Task, earlier []Attempt, r *Result) (Answer, error) {
 }
 
 // readOwn reads the answer to a task in its own words.
-func (s Seed) readOwn(t Task, n *seedNames, r *Result) (Answer, error) {
+func (s Seed) readOwn(t Task, n *seedNames, r *Result, earlier []Attempt) (Answer, error) {
 	a := Answer{Notes: "read as " + strings.ReplaceAll(strings.TrimSpace(n.prompt.Text()), "\n", " ")}
 	if t.Kind != Method {
 		if r.Stop != StopEnd {
@@ -261,7 +271,7 @@ func (s Seed) readOwn(t Task, n *seedNames, r *Result) (Answer, error) {
 		a.Source, err = n.work(t.Kind, body)
 		return a, err
 	}
-	e, err := s.elect(n, t.Selector, r)
+	e, err := s.elect(n, t.Selector, r, earlier)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -269,21 +279,43 @@ func (s Seed) readOwn(t Task, n *seedNames, r *Result) (Answer, error) {
 	if a.Source, err = n.source(t.Selector, e.body); err != nil {
 		return a, err
 	}
-	if a.Confidence < s.minConfidence {
-		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea", t.Selector, n.shape(), 100*a.Confidence)
-	}
+	why := s.why(n, &e)
 	switch {
-	case len(e.strange) > 0 && a.Confidence < strangeConfidence:
+	case a.Confidence < s.minConfidence:
+		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I am only %.0f %% sure of my best idea%s", t.Selector, n.shape(), 100*a.Confidence, why)
+	case s.phrases == nil && len(e.strange) > 0 && a.Confidence < strangeConfidence:
 		return Answer{}, batos.Errorf(batos.Refused, "I don't know how to %s with %s: I know no such method that people call %s", t.Selector, n.shape(), quoteAll(e.strange))
-	case len(e.strange) > 0:
-		a.Doubt = fmt.Sprintf("the model knows no such method that people call %s; it is %.0f %% sure", quoteAll(e.strange), 100*a.Confidence)
-	case a.Confidence >= s.sureConfidence:
-	case e.agreed < e.asked:
-		a.Doubt = fmt.Sprintf("asked in %d ways, the model answered the same in %d; it is %.0f %% sure", e.asked, e.agreed, 100*a.Confidence)
-	default:
-		a.Doubt = fmt.Sprintf("the model is only %.0f %% sure", 100*a.Confidence)
+	case a.Confidence < s.sureConfidence || s.phrases == nil && len(e.strange) > 0:
+		a.Doubt = fmt.Sprintf("the model is only %.0f %% sure%s", 100*a.Confidence, why)
 	}
 	return a, nil
+}
+
+// why tells a person what speaks against an idea.
+func (s Seed) why(n *seedNames, e *election) string {
+	var out string
+	if e.ways < e.asked {
+		out += fmt.Sprintf("; asked in %d ways, it answered the same in %d", e.asked, e.ways)
+	}
+	if e.left != "" {
+		out += fmt.Sprintf("; it makes no use of %s, which the message names", e.left)
+	}
+	if e.novel {
+		out += "; it is no method that it learned"
+	}
+	if len(e.strange) > 0 {
+		out += fmt.Sprintf("; it knows no such method that people call %s", quoteAll(e.strange))
+	}
+	if s.phrases == nil {
+		return out
+	}
+	if len(e.near) == 0 {
+		return out + "; it was taught nothing that is called like this"
+	}
+	if !nearest(e.near, e.body) {
+		out += fmt.Sprintf("; %s, which is nearest of what it was taught (%.0f %% of the words), asks for another method", n.said(e.near[0].Words), 100*e.near[0].Likeness)
+	}
+	return out
 }
 
 // strangeConfidence is the bound below which a method by a strange word is not
@@ -333,4 +365,10 @@ func (s Seed) Source(t Task, body string) (string, error) {
 func (s Seed) WithBounds(least, sure float64) *Seed {
 	s.minConfidence, s.sureConfidence = least, max(least, sure)
 	return &s
+}
+
+// WithWeights gives the profile with other weights and bounds, for calibration.
+func (s Seed) WithWeights(w SeedWeights) *Seed {
+	s.weights = w
+	return s.WithBounds(w.Least, w.Sure)
 }

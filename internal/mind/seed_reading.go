@@ -208,22 +208,22 @@ func (s Seed) readOther(t Task, readings []seedReading, r *Result, unknown bool,
 		if strings.HasPrefix(text, `return {"view"`) {
 			continue // a display is asked for by words that need no others
 		}
-		strange, err := s.examine(readings[i].names, t.Selector, text)
-		if err != nil || len(strange) > 0 {
+		c := idea{body: text}
+		if err := s.examine(readings[i].names, t.Selector, &c); err != nil || len(c.strange) > 0 || c.novel || c.left != "" {
 			continue
 		}
 		source, err := readings[i].names.source(t.Selector, text)
 		if err != nil {
 			continue
 		}
-		c := found[source]
+		v := found[source]
 		p := sureness(res.Logprobs) * readings[i].weight
-		if p > c.best {
-			c.best, c.said, c.form = p, readings[i].said, readings[i].form
+		if p > v.best {
+			v.best, v.said, v.form = p, readings[i].said, readings[i].form
 		}
-		c.sum, c.ways = c.sum+p, c.ways+1
+		v.sum, v.ways = v.sum+p, v.ways+1
 		total += p
-		found[source] = c
+		found[source] = v
 	}
 	best := ""
 	for source, c := range found {

@@ -82,7 +82,7 @@ func Judge(s Subject, seen []Seen, without ...string) *Finding {
 }
 
 func reader(s Subject, n name, seen []Seen) string {
-	if !asking[n.first()] {
+	if !asking[n.first()] && !n.gets() {
 		return ""
 	}
 	for i := range seen {
@@ -439,7 +439,7 @@ func answerKind(s Subject, n name, seen []Seen) string {
 		if want != "" && k != want && k != "nothing" {
 			return fmt.Sprintf("%s answers a %s where a %s was asked for", seen[i].call(s.Selector), k, want)
 		}
-		if k == "number" && n.asksHowMany() {
+		if k == "number" && n.asksHowMany() && seen[i].quiet() {
 			if v, _ := number(seen[i].Answer); v < 0 {
 				return fmt.Sprintf("%s answers %g", seen[i].call(s.Selector), v)
 			}
@@ -537,8 +537,23 @@ func differ(a, b *Seen) bool {
 	return false
 }
 
+// reached reports whether probes brought different outcomes out of a method. One
+// that answered the same in all of them, and changed nothing, may be about
+// something that none of them had: is_adult of ages below ten.
+func reached(seen []Seen) bool {
+	for i := range seen {
+		if !seen[i].quiet() || !same(seen[i].Answer, seen[0].Answer) {
+			return true
+		}
+	}
+	return false
+}
+
 // argumentsUsed: each argument, varied by itself, matters somewhere.
 func argumentsUsed(s Subject, n name, seen []Seen) string {
+	if !reached(seen) {
+		return ""
+	}
 	for arg := range s.Args {
 		tried, matters := 0, false
 		for i := range seen {
@@ -574,6 +589,9 @@ func onlyArgument(a, b *Seen, arg int) bool {
 
 // slotsUsed: a slot that the name names is changed, or matters.
 func slotsUsed(s Subject, n name, seen []Seen) string {
+	if !reached(seen) {
+		return ""
+	}
 	for _, slot := range n.slots {
 		tried, matters := 0, false
 		for i := range seen {

@@ -101,7 +101,19 @@ func TestJudge(t *testing.T) {
 			s["scores"] = list(num(0))
 			return s["scores"]
 		}, Emptied},
-		{"frobnicate", two, []object.Value{num(1)}, func(s slots, a []object.Value) object.Value { return num(1) }, ArgumentsUsed},
+		{"frobnicate", two, []object.Value{num(1)}, func(s slots, a []object.Value) object.Value { return s["count"] }, ArgumentsUsed},
+		// Right methods that checks once turned down.
+		{"is_count_huge", two, nil, func(s slots, a []object.Value) object.Value { return object.Bool(n(s["count"]) > 1_000_000) }, ""},
+		{"is_huge", two, []object.Value{num(1)}, func(s slots, a []object.Value) object.Value { return object.Bool(n(a[0]) > 1_000_000) }, ""},
+		{"count_down", two, nil, func(s slots, a []object.Value) object.Value {
+			s["count"] = num(n(s["count"]) - 1)
+			return s["count"]
+		}, ""},
+		{"get_older", two, nil, func(s slots, a []object.Value) object.Value {
+			s["count"] = num(n(s["count"]) + 1)
+			return s["count"]
+		}, ""},
+		{"scores_from", numbers, []object.Value{num(3)}, above3(func(x, y int64) bool { return x == y }), ""},
 	} {
 		s := Subject{Selector: batos.Selector(c.sel), Slots: c.slots, Args: c.args}
 		got := ""

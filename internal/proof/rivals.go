@@ -89,7 +89,7 @@ func (n name) meant() (relation, bool) {
 		return relation{}, false
 	}
 	var found []relation
-	if has("at_least or_more or_above reach reaches reached no_less_than minimum_of from") {
+	if has("at_least or_more or_above reach reaches reached no_less_than minimum_of") {
 		found = append(found, atLeast)
 	} else if has("above over more_than greater greater_than exceeding exceeds exceed bigger bigger_than larger larger_than beyond higher higher_than longer_than older_than surpasses tops beats") {
 		found = append(found, above)

@@ -10,7 +10,7 @@ import (
 // What the first word of a selector promises. Only words that leave no choice
 // stand here; a word with two uses is in no list.
 var (
-	asking = set("get has have is are was can could should does contains includes count number how size length total sum average mean median " +
+	asking = set("has is are was can could should does contains includes number how size length total sum average mean median " +
 		"max min maximum minimum highest lowest largest smallest biggest longest shortest find lookup peek show describe list report who which what where")
 	changing = set("set put insert append push enqueue remove delete discard clear reset empty increment increase decrement decrease rename toggle " +
 		"deposit withdraw flip switch turn enable disable activate deactivate boost grow shrink spend earn gain lose pay " +
@@ -93,6 +93,12 @@ func (n name) first() string {
 		return ""
 	}
 	return n.words[0]
+}
+
+// gets reports whether the name is get and then a slot's: get_count, but not
+// get_older or get_rid_of.
+func (n name) gets() bool {
+	return n.first() == "get" && len(n.slots) > 0 && len(n.words) > 1 && !slices.Contains(n.rest, n.words[1])
 }
 
 func (n name) has(words ...string) bool {

@@ -38,7 +38,7 @@ func (m *modelFlags) open(ctx context.Context) (mind.Engine, *mind.Seed, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	profile, err := mind.Seed{}.Bind(info)
+	profile, err := mind.Seed{}.WithPhrases(seedmind.Phrases()).Bind(info)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -29,12 +29,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 {
-		exit(batos.Errorf(batos.Invalid, "say what: train, eval, corpus, ask, adapters, adapters-eval or thesaurus"))
+		exit(batos.Errorf(batos.Invalid, "say what: train, eval, calibrate, corpus, ask, adapters, adapters-eval or thesaurus"))
 	}
-	commands := map[string]func(context.Context, []string) error{"train": train, "snapshot": snapshot, "eval": eval, "corpus": corpus, "ask": ask, "adapters": adapters, "adapters-eval": adaptersEval, "thesaurus": thesaurus}
+	commands := map[string]func(context.Context, []string) error{"train": train, "snapshot": snapshot, "eval": eval, "corpus": corpus, "ask": ask, "calibrate": calibrate, "adapters": adapters, "adapters-eval": adaptersEval, "thesaurus": thesaurus}
 	run, ok := commands[os.Args[1]]
 	if !ok {
-		exit(batos.Errorf(batos.Invalid, "%q is none of train, snapshot, eval, corpus, ask, adapters, adapters-eval, thesaurus", os.Args[1]))
+		exit(batos.Errorf(batos.Invalid, "%q is none of train, snapshot, eval, calibrate, corpus, ask, adapters, adapters-eval, thesaurus", os.Args[1]))
 	}
 	exit(run(ctx, os.Args[2:]))
 }
