@@ -55,19 +55,19 @@ var held = []struct {
 	}},
 	{"many slots", func(n int) []object.Slot {
 		var s []object.Slot
-		for i := range 20 {
-			s = append(s, object.Slot{Name: fmt.Sprintf("slot_%d", i), Value: object.NewInt(int64(n + i*1000))})
+		for i, name := range strings.Fields("a b c d e f g h i j k l m n o p q r s t") {
+			s = append(s, object.Slot{Name: name, Value: object.NewInt(int64(n + i*1000))})
 		}
 		return s
 	}},
 	{"a message's record", func(n int) []object.Slot {
 		id := fmt.Sprintf("m%030d", n)
 		return []object.Slot{
-			{Name: "kind", Value: object.Str("message")}, {Name: "id", Value: object.Str(id)}, {Name: "lineage", Value: object.Str(id)},
-			{Name: "sender", Value: object.Str("somebody")}, {Name: "target", Value: object.Ref(300)}, {Name: "selector", Value: object.Str("add")},
-			{Name: "args", Value: object.Bytes("\x92\x91\x01\x80")}, {Name: "authority", Value: object.NewInt(3)}, {Name: "hop", Value: object.NewInt(0)},
+			{Name: "kind", Value: object.Str("message")}, {Name: "id", Value: object.Str(id)}, {Name: "lineage", Value: object.Str(strings.Clone(id))},
+			{Name: "sender", Value: object.Str(fmt.Sprintf("client %d", n%9))}, {Name: "target", Value: object.Ref(300)}, {Name: "selector", Value: object.Str("add")},
+			{Name: "args", Value: object.Bytes("\x92\x91\x01\x80")}, {Name: "authority", Value: object.NewInt(int64(n % 4))}, {Name: "hop", Value: object.NewInt(int64(n % 2))},
 			{Name: "state", Value: object.Str("done")}, {Name: "received", Value: object.Time(1e15 + n)}, {Name: "finished", Value: object.Time(1e15 + n)},
-			{Name: "left", Value: &object.Tuple{Items: []object.Value{object.NewInt(8), object.NewInt(16000), object.NewInt(1000), object.NewInt(32), object.NewInt(4), object.NewInt(10000), object.NewInt(64 << 20)}}},
+			{Name: "left", Value: &object.Tuple{Items: []object.Value{object.NewInt(int64(8 - n%2)), object.NewInt(int64(16000 - n%2)), object.NewInt(int64(1000 - n%2)), object.NewInt(int64(32 - n%2)), object.NewInt(int64(4 - n%2)), object.NewInt(int64(10000 - n%2)), object.NewInt(int64(64<<20 - n%2))}}},
 			{Name: "value", Value: object.NewInt(int64(n))},
 		}
 	}},
