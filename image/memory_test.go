@@ -166,7 +166,7 @@ func weigh(t *testing.T, name string, im *Image, work func()) {
 	ratio := float64(account) / float64(grew)
 	t.Logf("%-28s account %8d, heap %8d: %.3f", name, account, grew, ratio)
 	within := 0.1
-	if raced {
+	if underRace {
 		within = 0.2
 	}
 	if math.Abs(ratio-1) > within {

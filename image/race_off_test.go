@@ -2,4 +2,4 @@
 
 package image
 
-const raced = false
+const underRace = false

@@ -2,5 +2,5 @@
 
 package image
 
-// raced: the race detector is on, under which some things take more room.
-const raced = true
+// underRace: the race detector is on, under which some things take more room.
+const underRace = true
