@@ -127,6 +127,7 @@ const (
 
 var flats = []flat{
 	{"rss_kib", func(x sample) float64 { return float64(x.rss) }, 1.05, 4096, held},
+	{"anon_kib", func(x sample) float64 { return float64(x.anonymous) }, 1.05, 4096, held}, // without the mapped log and the program
 	{"engine_kib", func(x sample) float64 { return float64(x.engine) }, 1.05, 4096, held},
 	{"fds", func(x sample) float64 { return float64(x.files) }, 1, 2, counted},
 	{"goroutines", func(x sample) float64 { return float64(x.goroutines) }, 1, 4, counted},
@@ -263,7 +264,7 @@ func TestVerdictOfASoak(t *testing.T) {
 		{"one that grows", func(i int, x *sample) { x.rss += int64(i) * 500; x.files += i / 5 }, map[string]string{"rss_kib": "short", "fds": "short"}},
 		{"one that grows to the end of its last quarter", func(i int, x *sample) { x.rss += int64(i) * 170 }, map[string]string{"rss_kib": "short"}},
 		{"a sawtooth", func(i int, x *sample) { x.rss += int64(i%4) * 4000 }, nil},
-		{"a cache that fills", func(i int, x *sample) { x.rss += int64(i) * 500; x.cache += int64(i) * 400 }, map[string]string{"rss_kib": "unjudged", "engine_kib": "unjudged"}},
+		{"a cache that fills", func(i int, x *sample) { x.rss += int64(i) * 500; x.cache += int64(i) * 400 }, map[string]string{"rss_kib": "unjudged", "anon_kib": "unjudged", "engine_kib": "unjudged"}},
 		{"one that gets slow", func(i int, x *sample) { x.p99 += time.Duration(i) * time.Millisecond }, map[string]string{"p99_ms": "short"}},
 		{"a machine that gets busy", func(i int, x *sample) {
 			if i >= 20 {
