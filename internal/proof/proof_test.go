@@ -109,6 +109,11 @@ func TestJudge(t *testing.T) {
 			s["count"] = num(n(s["count"]) - 1)
 			return s["count"]
 		}, ""},
+		{"have_birthday", two, nil, func(s slots, a []object.Value) object.Value {
+			s["count"] = num(n(s["count"]) + 1)
+			return s["count"]
+		}, ""},
+		{"put_count_before", two, []object.Value{num(2)}, func(s slots, a []object.Value) object.Value { return num(10*n(a[0]) + n(s["count"])) }, ""},
 		{"get_older", two, nil, func(s slots, a []object.Value) object.Value {
 			s["count"] = num(n(s["count"]) + 1)
 			return s["count"]

@@ -12,12 +12,12 @@ import (
 var (
 	asking = set("has is are was can could should does contains includes number how size length total sum average mean median " +
 		"max min maximum minimum highest lowest largest smallest biggest longest shortest find lookup peek show describe list report who which what where")
-	changing = set("set put insert append push enqueue remove delete discard clear reset empty increment increase decrement decrease rename toggle " +
+	changing = set("set insert append push enqueue remove delete discard clear reset empty increment increase decrement decrease rename toggle " +
 		"deposit withdraw flip switch turn enable disable activate deactivate boost grow shrink spend earn gain lose pay " +
 		"charge refill drain consume overwrite assign bump")
 	up   = set("increment increase add raise boost grow deposit earn gain bump lift swell improve climb ascend refill credit award grant advance")
 	down = set("decrement decrease reduce subtract lower shrink withdraw spend lose drop cut sink descend drain debit consume deduct lessen diminish")
-	asks = set("is are has have can contains includes does was should")
+	asks = set("is are has can contains includes does was should")
 	// counts are the ways to ask how many.
 	counts = [][]string{{"count"}, {"number", "of"}, {"how", "many"}, {"size", "of"}, {"length", "of"}}
 	// plain are words that say nothing about what is done.
