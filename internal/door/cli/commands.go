@@ -297,7 +297,11 @@ func (a *App) mission() *cobra.Command {
 				if err := a.call(cmd.Context(), http.MethodPost, "/missions/"+url.PathEscape(args[0])+"/"+verb, wire.Decision{On: on}, &out); err != nil {
 					return err
 				}
-				return a.done(out, "%s %s", out.OID, out.State)
+				state := out.State
+				if verb == "undo" {
+					state = "taken back"
+				}
+				return a.done(out, "%s %s", out.OID, state)
 			},
 		}
 		if verb == "approve" {
