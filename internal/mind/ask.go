@@ -20,6 +20,9 @@ func Ask(ctx context.Context, engine Engine, r Request) (*Result, error) {
 		}
 		res.Again = append(res.Again, *other)
 	}
+	if sureness(res.Logprobs) >= sureOfAll {
+		return res, nil
+	}
 	r.Tokens, r.Temperature = own, 1
 	for i := range draws {
 		r.Seed = uint64(i + 1)
@@ -31,6 +34,10 @@ func Ask(ctx context.Context, engine Engine, r Request) (*Result, error) {
 	}
 	return res, nil
 }
+
+// sureOfAll is the probability of an answer from which on nothing is drawn:
+// it would come again and again.
+const sureOfAll = 0.9
 
 // Written is how many tokens the model wrote in all.
 func (r *Result) Written() int {

@@ -73,7 +73,8 @@ type Request struct {
 	// answers them otherwise guessed. Engines ignore them; [Ask] asks them.
 	Again [][]int32
 	// Draws is how many answers to Tokens [Ask] draws from the model's own
-	// distribution after those; engines ignore it.
+	// distribution after those, unless the first answer is as good as certain;
+	// engines ignore it.
 	Draws      int
 	Grammar    string // GBNF with a rule named root that the answer must match; "" is none
 	Schema     string // JSON schema, of the kind [SchemaGrammar] takes, that the answer must be valid under; not beside Grammar

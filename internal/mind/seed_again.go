@@ -233,8 +233,12 @@ func (s Seed) weigh(e *election, ideas []idea) {
 			}
 			return 0
 		}
+		drawn := c.own // what is to be expected, where nothing was drawn
+		if e.drawn > 0 {
+			drawn = float64(c.drawn) / float64(e.drawn)
+		}
 		c.features = SeedFeatures{
-			byBias: 1, byOwn: logOdds(min(c.own, 1)), byDrawn: float64(c.drawn) / float64(max(1, e.drawn)),
+			byBias: 1, byOwn: logOdds(min(c.own, 1)), byDrawn: drawn,
 			byRefused: float64(e.refused) / float64(e.asked), byNearest: flag(nearest(e.near, c.body)),
 			byStrange: flag(len(c.strange) > 0), byNovel: flag(c.novel), byLeft: flag(c.left != ""),
 		}

@@ -73,13 +73,14 @@ func TestSeedDoubt(t *testing.T) {
 // counted answers every request with its own tokens.
 type counted struct {
 	Engine
-	asked []Request
-	stop  Stop
+	asked    []Request
+	stop     Stop
+	logprobs []float32
 }
 
 func (e *counted) Generate(_ context.Context, r Request) (*Result, error) {
 	e.asked = append(e.asked, r)
-	return &Result{Tokens: r.Tokens, Stop: e.stop}, nil
+	return &Result{Tokens: r.Tokens, Stop: e.stop, Logprobs: e.logprobs}, nil
 }
 
 func TestAsk(t *testing.T) {

@@ -137,10 +137,14 @@ func TestSeedWeights(t *testing.T) {
 }
 
 func TestAskDraws(t *testing.T) {
-	e := &counted{stop: StopEnd}
+	e := &counted{stop: StopEnd, logprobs: []float32{-1}}
 	got, err := Ask(context.Background(), e, Request{Tokens: []int32{1}, Again: [][]int32{{2}}, Draws: 2, Temperature: 0.7, Seed: 9})
 	if err != nil || len(got.Again) != 3 || len(e.asked) != 4 {
 		t.Fatalf("%v: %+v", err, got)
+	}
+	certain := &counted{stop: StopEnd, logprobs: []float32{-0.01}}
+	if got, err := Ask(context.Background(), certain, Request{Tokens: []int32{1}, Again: [][]int32{{2}}, Draws: 2}); err != nil || len(got.Again) != 1 {
+		t.Errorf("an answer that is as good as certain: %v, %+v", err, got)
 	}
 	for i, q := range e.asked[2:] {
 		if q.Temperature != 1 || q.Seed != uint64(i+1) || q.Tokens[0] != 1 || q.Draws != 0 {
