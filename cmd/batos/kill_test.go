@@ -430,7 +430,7 @@ func TestAWaitingSendOutlivesAGracefulStop(t *testing.T) {
 func TestAnAwakeningThatIsKilledBeginsAgain(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 8 {
-		m := &mortal{t: t, with: scripted, dir: filepath.Join(t.TempDir(), "live_image"), address: "127.0.0.1:0"}
+		m := &mortal{t: t, with: scripted, dir: filepath.Join(t.TempDir(), "live_image"), address: "127.0.0.1:0", flags: []string{"--zmq", "none"}}
 		moment := time.NewTimer(time.Duration(rng.IntN(50)) * time.Millisecond)
 		ready := m.launch()
 		select {
