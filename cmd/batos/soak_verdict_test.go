@@ -164,8 +164,8 @@ func verdict(samples []sample) (lines []string) {
 		line := fmt.Sprintf("soak name=%s second_quarter=%.4g last_quarter=%.4g ratio=%.3f", f.name, early, late, late/max(early, 1e-9))
 		is := late
 		if f.kind == held {
-			hours, perHour := trend(samples[quarter:], f.of)
-			is = max(late, early+perHour*hours)
+			perHour := trend(samples[quarter:], f.of)
+			is = max(late, early+perHour*hoursBetween(samples[quarter:])*5/6) // from the middle of the second quarter to the end
 			line += fmt.Sprintf(" trend=%+.0f/h", perHour)
 			account := func(x sample) float64 { return float64(x.cache) }
 			if median(last, account) > cacheGrew*median(second, account) {
@@ -216,22 +216,30 @@ func median(of []sample, fn func(sample) float64) float64 {
 	return v[len(v)/2]
 }
 
-// trend is the slope of the line that fits the samples best, by least squares,
-// and how long they took.
-func trend(of []sample, fn func(sample) float64) (hours, perHour float64) {
-	if len(of) < 2 {
-		return 0, 0
+// trend is the slope in an hour of the line through the samples: the median of
+// those between all pairs, which a few samples far off (an engine that has just
+// been started anew) do not turn.
+func trend(of []sample, fn func(sample) float64) float64 {
+	var slopes []float64
+	for i := range of {
+		for j := range i {
+			if hours := of[i].at.Sub(of[j].at).Hours(); hours > 0 {
+				slopes = append(slopes, (fn(of[i])-fn(of[j]))/hours)
+			}
+		}
 	}
-	var n, sx, sy, sxx, sxy float64
-	for _, s := range of {
-		x, y := s.at.Sub(of[0].at).Hours(), fn(s)
-		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	if len(slopes) == 0 {
+		return 0
 	}
-	hours = of[len(of)-1].at.Sub(of[0].at).Hours()
-	if d := n*sxx - sx*sx; d > 0 {
-		perHour = (n*sxy - sx*sy) / d
+	slices.Sort(slopes)
+	return slopes[len(slopes)/2]
+}
+
+func hoursBetween(of []sample) float64 {
+	if len(of) == 0 {
+		return 0
 	}
-	return hours, perHour
+	return of[len(of)-1].at.Sub(of[0].at).Hours()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -262,9 +270,15 @@ func TestVerdictOfASoak(t *testing.T) {
 		{"a server that stays as it is", func(int, *sample) {}, nil},
 		{"one that warms up", func(i int, x *sample) { x.rss -= int64(max(0, 10-i)) * 5000 }, nil},
 		{"one that grows", func(i int, x *sample) { x.rss += int64(i) * 500; x.files += i / 5 }, map[string]string{"rss_kib": "short", "fds": "short"}},
-		{"one that grows to the end of its last quarter", func(i int, x *sample) { x.rss += int64(i) * 170 }, map[string]string{"rss_kib": "short"}},
+		{"one that grows to the end of its last quarter", func(i int, x *sample) { x.rss += int64(i) * 190 }, map[string]string{"rss_kib": "short"}},
 		{"a sawtooth", func(i int, x *sample) { x.rss += int64(i%4) * 4000 }, nil},
 		{"a cache that fills", func(i int, x *sample) { x.rss += int64(i) * 500; x.cache += int64(i) * 400 }, map[string]string{"rss_kib": "unjudged", "anon_kib": "unjudged", "engine_kib": "unjudged"}},
+		{"an engine that is killed early", func(i int, x *sample) {
+			x.engine = 75000
+			if i < 20 && i%3 == 0 {
+				x.engine = 22000
+			}
+		}, nil},
 		{"one that gets slow", func(i int, x *sample) { x.p99 += time.Duration(i) * time.Millisecond }, map[string]string{"p99_ms": "short"}},
 		{"a machine that gets busy", func(i int, x *sample) {
 			if i >= 20 {
