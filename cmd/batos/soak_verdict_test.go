@@ -270,7 +270,7 @@ func TestVerdictOfASoak(t *testing.T) {
 		{"a server that stays as it is", func(int, *sample) {}, nil},
 		{"one that warms up", func(i int, x *sample) { x.rss -= int64(max(0, 10-i)) * 5000 }, nil},
 		{"one that grows", func(i int, x *sample) { x.rss += int64(i) * 500; x.files += i / 5 }, map[string]string{"rss_kib": "short", "fds": "short"}},
-		{"one that grows to the end of its last quarter", func(i int, x *sample) { x.rss += int64(i) * 190 }, map[string]string{"rss_kib": "short"}},
+		{"one that grows to the end of its last quarter", func(i int, x *sample) { x.rss += int64(i) * 200 }, map[string]string{"rss_kib": "short"}},
 		{"a sawtooth", func(i int, x *sample) { x.rss += int64(i%4) * 4000 }, nil},
 		{"a cache that fills", func(i int, x *sample) { x.rss += int64(i) * 500; x.cache += int64(i) * 400 }, map[string]string{"rss_kib": "unjudged", "anon_kib": "unjudged", "engine_kib": "unjudged"}},
 		{"an engine that is killed early", func(i int, x *sample) {
