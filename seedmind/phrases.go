@@ -124,7 +124,7 @@ func (k *phrases) Near(p mind.SeedPrompt) []mind.SeedPhrase {
 // line enters the methods that a line's phrases ask for.
 func (k *phrases) line(p mind.SeedPrompt, l lineOf, found map[string]mind.SeedPhrase) {
 	n := nearest{p: p}
-	forms := l.family.Forms
+	var forms []Form
 	if l.family.all != nil {
 		if len(p.Args) > 0 || len(p.Slots) < l.family.all.min {
 			return
