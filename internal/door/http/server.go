@@ -85,6 +85,7 @@ func New(l net.Listener, c Config) *Server {
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 		Handler:           s.guard(s.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute, // of connections kept alive: clients that vanish hold none
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	return s
