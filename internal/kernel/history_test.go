@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -348,9 +349,10 @@ func TestPackKeepsSourcesAndEndsOldMessages(t *testing.T) {
 // TestPackEndsWhatALineageSpent: the account that a request and what it sent
 // for later share goes with the request's record, and not before.
 func TestPackEndsWhatALineageSpent(t *testing.T) {
-	age := 30 * 24 * time.Hour
+	var age atomic.Int64 // the kernel reads its clock whenever it likes
+	age.Store(int64(30 * 24 * time.Hour))
 	w := awakened(t, setup{offline: true, change: func(c *Config) {
-		c.Clock = func() time.Time { return time.Now().Add(-age) }
+		c.Clock = func() time.Time { return time.Now().Add(-time.Duration(age.Load())) }
 	}})
 	ctx := context.Background()
 	w.new("counter", "", slot("count", num(0)))
@@ -374,7 +376,7 @@ func TestPackEndsWhatALineageSpent(t *testing.T) {
 		w.until("counter", "count", num(count))
 	}
 	send("old", 3)
-	age = 0
+	age.Store(0)
 	send("new", 6)
 	if !account("old") || !account("new") {
 		t.Fatal("a lineage of three messages has no account")
